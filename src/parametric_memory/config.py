@@ -1,0 +1,113 @@
+"""Every setting of the library: frozen dataclasses, and one function that reads them from TOML.
+
+Mistakes of a file are reported all at once, with the table and key they stand in.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parametric_memory.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestConfig:
+    """How documents are read and split.
+
+    Attributes:
+        max_bytes: Files larger than this are refused with `UnreadableDocumentError`.
+        passage_chars: Longest passage, in characters; an extractor sees one passage at a time.
+        max_atom_chars: Longer sentences are split at clause boundaries.
+    """
+
+    max_bytes: int = 64 * 2**20
+    passage_chars: int = 1600
+    max_atom_chars: int = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingConfig:
+    """How many candidates are looked at and how few are taken.
+
+    Attributes:
+        candidates: Atoms that the similarity stage returns, per kind of search.
+        max_atoms: Longest route.
+        dense_weight: Share of the keys' cosine in the fused score; the rest is BM25.
+        margin: Atoms whose fused score is further than this below the best are left out.
+        abstain_below: Confidence under which the route is empty.
+    """
+
+    candidates: int = 16
+    max_atoms: int = 4
+    dense_weight: float = 0.7
+    margin: float = 1.0
+    abstain_below: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationConfig:
+    """How an answer is generated. ``temperature=0`` is greedy; ``stop`` ends it before any of these strings."""
+
+    max_new_tokens: int = 48
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptConfig:
+    """The wording around a question. A compiler's checkpoint names the one it was trained with.
+
+    ``prefix`` opens the assistant's turn and is not part of the answer: after it a base model answers with the words
+    alone, spelled as in running text.
+    """
+
+    system: str = "Answer briefly."
+    prefix: str = "Answer:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """Where keys are searched: ``chroma`` (approximate, scales) or ``numpy`` (exact, in memory)."""
+
+    index: str = "chroma"
+    lock_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryConfig:
+    """All settings of a `ParametricMemory`.
+
+    Attributes:
+        max_rank: Rank budget of a composed adapter; beyond it, composition truncates (QR + SVD) and says so.
+        adapter_cache: Materialised adapters kept while hot.
+    """
+
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    routing: RoutingConfig = field(default_factory=RoutingConfig)
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    max_rank: int = 512
+    adapter_cache: int = 256
+
+
+def load_config(path: Path) -> MemoryConfig:
+    """Read a `MemoryConfig` from a TOML file.
+
+    Raises:
+        ConfigError: If the file cannot be read, or naming every wrong or unknown key in it.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"reading the configuration {path}: {error}") from error
+    try:
+        return TypeAdapter(MemoryConfig, config={"extra": "forbid", "strict": False}).validate_python(raw)
+    except ValidationError as error:
+        problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise ConfigError(f"the configuration {path} has {len(problems)} problem(s):", problems=problems) from error

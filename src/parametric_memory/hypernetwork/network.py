@@ -1,0 +1,278 @@
+"""The hypernetwork: an atom's frozen features in, its code, its micro-LoRA and its gates for a question out.
+
+Per-token micro-LoRA: an atom of T tokens has 2T ranks in each of the last K layers' ``down_proj``.
+
+* Rank t, a *continuing* rank: ``A = s W^A u_t`` is a key (which state should say this token next) and
+  ``B = W^B u_t + c E[token_t]`` a value (a learned part plus the token's own unembedding direction), where u is the
+  atom's code. ΔW is then a linear attention over the atom's tokens, written as a LoRA.
+* Rank T + t, a *starting* rank: A is one learned probe, the same for all atoms, that recognises the position where an
+  answer starts, and B is ``c' E[token_t]``.
+
+A linear attention has no softmax; the gates bring it: for a question, `gates` finds which tokens answer it, over the
+tokens of all atoms of a route at once (and "none of these"), and weighs the ranks (Doc-to-Atom's mask, arXiv
+2606.12400, made to depend on the query and refined to tokens). Gates are folded into B, so what is injected is a plain LoRA.
+
+The rows of A are orthogonal to the sink, the one large vector that position 0 feeds to ``down_proj`` whatever the
+prompt: the attention sink stays as the base model has it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from parametric_memory.hypernetwork.states import layers_of, module_inputs
+from parametric_memory.types import LoraFactors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HypernetworkConfig:
+    """Sizes of a hypernetwork; it fits one base model.
+
+    Attributes:
+        d_model: Width of the base model's states.
+        d_in: Width of what its target modules are given.
+        first_layer: The lowest adapted layer; atoms and questions are read at its input.
+        middle_layer: A second layer at whose input atoms are read.
+        layers: Number of adapted layers.
+        width: Width of a code.
+        encoder_layers: Self-attention layers over an atom's tokens.
+        gate_layers: Cross-attention layers from atoms' tokens to the question's.
+        heads: Attention heads of both.
+        max_tokens: Longest piece of an atom that is encoded at once; longer atoms are encoded in pieces.
+        dropout: Used in training only.
+    """
+
+    d_model: int
+    d_in: int
+    first_layer: int
+    middle_layer: int
+    layers: int
+    width: int = 320
+    encoder_layers: int = 2
+    gate_layers: int = 2
+    heads: int = 5
+    max_tokens: int = 128
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Log-probabilities over the tokens of a row's atoms; the last column is "none of these".
+
+    ``inside`` says whether a token belongs to the answer, ``start`` whether it is the answer's first: (rows, R + 1).
+    """
+
+    inside: Tensor
+    start: Tensor
+
+
+class AtomHypernetwork(nn.Module):
+    """Encodes atoms, emits their factors, and gates them for a question."""
+
+    sink: Tensor
+    input_norm: Tensor
+
+    def __init__(self, config: HypernetworkConfig) -> None:
+        super().__init__()
+        self.config, c = config, config
+        d, K = c.width, c.layers
+        self.read = nn.Linear(4 * c.d_model, d)
+        self.position = nn.Embedding(c.max_tokens, d)
+        self.dropout = nn.Dropout(c.dropout)
+        self.encoder = nn.ModuleList(_encoder_layer(c) for _ in range(c.encoder_layers))
+        self.norm = nn.LayerNorm(d)
+        self.key = nn.Parameter(torch.randn(K, d, c.d_in) * 0.5 / math.sqrt(d))
+        self.value = nn.Parameter(torch.randn(K, d, c.d_model) * 0.01 / math.sqrt(d))
+        # Scales are learned as logarithms: a step then changes a large one and a small one by the same share.
+        self.log_key = nn.Parameter(torch.full((K,), 0.4).log())
+        self.log_copy = nn.Parameter(torch.full((K,), 12.0).log())
+        # In the last layer a token's direction adds to its logit alone, so starting ranks begin there.
+        self.log_start = nn.Parameter(torch.tensor([4.0] * (K - 1) + [150.0]).log())
+        self.probe = nn.Parameter(torch.zeros(K, c.d_in))
+        self.floor = nn.Parameter(torch.tensor(-2.0))
+        self.question = nn.Linear(c.d_model, d)
+        self.cross = nn.ModuleList(_decoder_layer(c) for _ in range(c.gate_layers))
+        self.gate_norm = nn.LayerNorm(d)
+        self.gate = nn.Linear(d, 2)
+        self.nothing = nn.Parameter(torch.zeros(1, 1, d))
+        # Facts of the base model, filled in by `calibrate`.
+        self.register_buffer("sink", torch.zeros(K, c.d_in))
+        self.register_buffer("input_norm", torch.ones(K))
+
+    def encode(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Return the codes of atoms.
+
+        Args:
+            features: (atoms, T, 4 * d_model) as `features` makes them; T is at most ``max_tokens``.
+            mask: (atoms, T) bool, False at padding.
+
+        Returns:
+            (atoms, T, width), zero at padding.
+        """
+        u = self.dropout(self.read(features) + self.position.weight[: features.shape[1]])
+        for layer in self.encoder:
+            u = layer(u, src_key_padding_mask=~mask)
+        codes: Tensor = self.norm(u) * mask[..., None]
+        return codes
+
+    def factors(self, codes: Tensor, tokens: Tensor, gates: Tensor | None = None) -> list[LoraFactors]:
+        """Return one micro-LoRA per adapted layer, lowest first.
+
+        Args:
+            codes: (..., T, width).
+            tokens: (..., T, d_model), the tokens' unembedding directions (see `directions`); zero at padding.
+            gates: One weight per rank, (..., 2T), folded into B. All starting ranks have the same A, so with their
+                gates known they are returned as one rank, the weighted sum of their B.
+
+        Returns:
+            Factors of rank 2T, or T + 1 with gates: A is (..., rank, d_in), B is (..., d_model, rank).
+        """
+        T = codes.shape[-2]
+        keys, probes = self._keys()
+        values = torch.einsum("...td,ldo->l...to", codes, self.value)
+        made = []
+        for layer in range(self.config.layers):
+            speak = values[layer] + self.log_copy[layer].exp() * tokens
+            start = self.log_start[layer].exp() * tokens
+            if gates is not None:
+                speak = gates[..., :T, None] * speak
+                start = (gates[..., None, T:].to(start) @ start).to(speak)
+            probe = probes[layer].expand(*start.shape[:-1], -1)
+            A = torch.cat([codes @ keys[layer], probe.to(codes)], dim=-2)
+            made.append(LoraFactors(A, torch.cat([speak, start], dim=-2).transpose(-1, -2)))
+        return made
+
+    def _keys(self) -> tuple[Tensor, Tensor]:
+        """Return W^A and the probe of every layer, for inputs of any norm, orthogonal to the sink."""
+        norm = self.input_norm[:, None]
+        key = self.key * (self.log_key.exp() / self.input_norm)[:, None, None]
+        key = key - torch.einsum("ldi,li->ld", key, self.sink)[..., None] * self.sink[:, None]
+        probe = self.probe / norm
+        return key, probe - (probe * self.sink).sum(dim=-1, keepdim=True) * self.sink
+
+    def gates(self, codes: Tensor, mask: Tensor, question: Tensor, question_mask: Tensor) -> Gates:
+        """Find which tokens of a row's atoms answer its question.
+
+        Args:
+            codes: (rows, R, width), the codes of all atoms of a row, one after the other.
+            mask: (rows, R) bool, False at padding.
+            question: (rows, Tq, d_model), states at ``first_layer`` of the prompt.
+            question_mask: (rows, Tq) bool, False at padding.
+        """
+        rows = codes.shape[0]
+        x = torch.cat([codes, self.nothing.expand(rows, -1, -1).to(codes)], dim=1)
+        mask = pad(mask, (0, 1), value=True)
+        asked = self.question(_rms(question))
+        for layer in self.cross:
+            x = layer(x, asked, tgt_key_padding_mask=~mask, memory_key_padding_mask=~question_mask)
+        logits = self.gate(self.gate_norm(x)).float().masked_fill(~mask[..., None], -1e4)
+        inside, start = logits.log_softmax(dim=1).unbind(-1)
+        return Gates(inside, start)
+
+    def rank_gates(self, gates: Gates) -> Tensor:
+        """Return one weight per rank, (rows, 2R): R continuing ranks, then R starting ranks.
+
+        A continuing rank keeps a learned floor, so that the rest of an atom stays within reach of an answer that is
+        not a span of it.
+        """
+        inside = gates.inside.exp()
+        # "None of these" is in the maximum: if nothing answers, every gate closes.
+        relative = inside[:, :-1] / inside.amax(dim=1, keepdim=True)
+        floor = torch.sigmoid(self.floor)
+        answered = 1 - inside[:, -1:]
+        continuing = answered * (floor + (1 - floor) * relative)
+        return torch.cat([continuing, gates.start[:, :-1].exp()], dim=1)
+
+
+def features(states: Mapping[int, Tensor], config: HypernetworkConfig) -> Tensor:
+    """Return what the encoder reads, (..., T, 4 * d_model), from states at layer 0, the middle and the first layer.
+
+    Each is RMS-normalised; the token before goes with each token, so that a key can know what it follows.
+    """
+    embedding = _rms(states[0])
+    before = pad(embedding[..., :-1, :], (0, 0, 1, 0))
+    return torch.cat([embedding, before, _rms(states[config.middle_layer]), _rms(states[config.first_layer])], dim=-1)
+
+
+def directions(model: nn.Module, ids: Tensor) -> Tensor:
+    """Return the unembedding directions of tokens, (..., d_model) float32, of mean norm 1 over the vocabulary."""
+    weight: Tensor = model.get_output_embeddings().weight  # type: ignore[operator, union-attr]
+    mean_norm = weight[:: max(1, len(weight) // 4096)].float().norm(dim=-1).mean()
+    return weight[ids].float() / mean_norm
+
+
+def config_for(model: nn.Module, *, layers: int, width: int = 320) -> HypernetworkConfig:
+    """Return the sizes of a hypernetwork that adapts the last `layers` layers' ``down_proj`` of this base model."""
+    blocks = layers_of(model)
+    down = blocks[-1].get_submodule("mlp.down_proj")
+    first = len(blocks) - layers
+    heads = next(n for n in (5, 4, 6, 2, 1) if width % n == 0)
+    return HypernetworkConfig(
+        d_model=int(down.out_features),  # type: ignore[arg-type]
+        d_in=int(down.in_features),  # type: ignore[arg-type]
+        first_layer=first,
+        middle_layer=first // 2,
+        layers=layers,
+        width=width,
+        heads=heads,
+    )
+
+
+@torch.no_grad()
+def calibrate(
+    network: AtomHypernetwork, model: nn.Module, targets: Sequence[str], prompts: Sequence[Tensor], answers: Sequence[Tensor]
+) -> None:
+    """Fill in what a new hypernetwork must know of its base model: the sink, the inputs' norms, the start probe.
+
+    The probe is a ridge regression from a target's input to "the next token is the answer's first" (1 there, 0
+    elsewhere), over prompts followed by their answers.
+
+    Args:
+        network: Changed in place.
+        model: The base model.
+        targets: Its adapted modules, lowest first.
+        prompts: Token ids of some prompts, (tokens,) each.
+        answers: Token ids of their answers.
+    """
+    inputs: dict[str, list[Tensor]] = {target: [] for target in targets}
+    starts = []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        ids = torch.cat([prompt, answer])
+        for target, x in module_inputs(model, ids[None], targets).items():
+            inputs[target].append(x)
+        starts.append(torch.arange(1, len(ids)) == len(prompt) - 1)
+    start = torch.cat(starts).float()
+    for layer, target in enumerate(targets):
+        sink = inputs[target][0][0]
+        network.sink[layer] = sink / sink.norm()
+        x = torch.cat([one[1:] for one in inputs[target]])  # (positions, d_in), without position 0
+        network.input_norm[layer] = x.norm(dim=-1).mean()
+        gram = x.T @ x
+        ridge = 0.02 * gram.diagonal().mean() * torch.eye(len(gram))
+        probe = torch.linalg.solve(gram + ridge, x.T @ start)
+        probe = probe - (probe @ network.sink[layer]) * network.sink[layer]
+        at_start = (x @ probe)[start > 0].mean()
+        network.probe.data[layer] = probe / at_start * network.input_norm[layer]
+
+
+def _rms(x: Tensor) -> Tensor:
+    x = x.float()
+    return x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + 1e-6)
+
+
+def _encoder_layer(c: HypernetworkConfig) -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(
+        c.width, c.heads, 3 * c.width, c.dropout, activation="gelu", batch_first=True, norm_first=True
+    )
+
+
+def _decoder_layer(c: HypernetworkConfig) -> nn.TransformerDecoderLayer:
+    return nn.TransformerDecoderLayer(
+        c.width, c.heads, 2 * c.width, c.dropout, activation="gelu", batch_first=True, norm_first=True
+    )

@@ -1,0 +1,303 @@
+"""The nouns of the library: frozen records that every room passes to the next.
+
+No tensor library is imported here; arrays appear only in annotations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+Scalar: TypeAlias = str | int | float | bool
+Metadata: TypeAlias = Mapping[str, Scalar]
+
+#: Metadata keys that say whose knowledge it is; they are part of a document's identity.
+SCOPE_KEYS = ("user_id", "agent_id", "run_id")
+
+
+def stable_id(*parts: str) -> str:
+    """Return 32 hex characters that depend on the parts and on nothing else."""
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Half-open range of characters: ``text[start:end]``."""
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.end:
+            raise ValueError(f"a span needs 0 <= start <= end, got {self.start}..{self.end}")
+
+    def of(self, text: str) -> str:
+        """Return the characters of ``text`` that this span covers."""
+        return text[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text as it was read; citations are spans of ``text``.
+
+    ``blocks`` is what the reader knows of the structure: paragraphs, headings, list items, table rows, in order.
+    """
+
+    id: str
+    text: str
+    source: str = ""
+    title: str = ""
+    metadata: Metadata = field(default_factory=dict)
+    blocks: tuple[Block, ...] = ()
+
+    @classmethod
+    def of(cls, text: str, *, source: str = "", title: str = "", metadata: Metadata | None = None, blocks: tuple[Block, ...] = ()) -> Document:
+        """Make a document whose id depends on its scope and on its source, or on its text if it has none."""
+        metadata = dict(metadata or {})
+        scope = [f"{key}={metadata[key]}" for key in SCOPE_KEYS if key in metadata]
+        return cls(stable_id(source or text, *scope), text, source, title, metadata, blocks)
+
+
+class BlockKind(StrEnum):
+    """What a piece of a document is, as its format marks it."""
+
+    PARAGRAPH = "paragraph"
+    HEADING = "heading"
+    LIST_ITEM = "list_item"
+    TABLE_ROW = "table_row"
+    CODE = "code"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A structural piece of a document: where it is, what it is, and the headings it stands under.
+
+    ``headings`` is the path from the outermost to the innermost heading. ``cells`` pairs a table row's column names
+    with its values. ``lead`` is the sentence that introduces a list ("To reset the router:").
+    """
+
+    kind: BlockKind
+    span: Span
+    headings: tuple[str, ...] = ()
+    cells: tuple[tuple[str, str], ...] = ()
+    lead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A run of blocks of one document that belongs together: the unit that an extractor reads.
+
+    ``text == document.text[span.start:span.end]``; block spans are spans of the document, not of the passage.
+    """
+
+    document_id: str
+    text: str
+    span: Span
+    title: str = ""
+    blocks: tuple[Block, ...] = ()
+
+
+class AtomKind(StrEnum):
+    """The type of a unit of knowledge."""
+
+    FACT = "fact"
+    DEFINITION = "definition"
+    ATTRIBUTE = "attribute"
+    RELATION = "relation"
+    EVENT = "event"
+    PROCEDURE = "procedure"
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """One self-contained unit of knowledge.
+
+    Attributes:
+        id: Depends on the document's id, the statement and its occurrence: the same sentence keeps its atom.
+        kind: Its type.
+        statement: One sentence that stands by itself, title and headings resolved in: what keys are made of and people see.
+        text: The sentence alone, without title and headings: what the compiler turns into weights.
+        context: The title and headings that were resolved into the statement ("Handbook > Offices").
+        document_id: Where it comes from.
+        span: The characters of the document that it was read from: the citation.
+        position: Its place among the atoms of its document, from 0.
+        source: The document's source (a path, a URL), for citations.
+        metadata: The document's metadata.
+    """
+
+    id: str
+    kind: AtomKind
+    statement: str
+    text: str
+    document_id: str
+    span: Span
+    context: str = ""
+    position: int = 0
+    source: str = ""
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AtomKey:
+    """Where an atom lies in the retrieval space: (dim,) float32, unit norm."""
+
+    atom_id: str
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSpec:
+    """What an adapter fits: adapters compose only if their specs are equal.
+
+    ``targets`` are full module names of the base model, in the order of the layers.
+    """
+
+    base_model: str
+    base_fingerprint: str
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AtomCode:
+    """What is stored of a compiled atom: a compact code that its compiler turns into factors on demand.
+
+    ``compiler`` names the compiler and its checkpoint (``"hypernetwork:4f0c…"``); ``payload`` is safetensors bytes.
+    """
+
+    atom_id: str
+    spec: AdapterSpec
+    compiler: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LoraFactors:
+    """A low-rank update ``ΔW = B @ A`` of one module; every scale is folded into B.
+
+    A is (rank, d_in) and B is (d_out, rank), as in PEFT. With one adapter per row of a batch both carry a leading
+    batch dimension.
+    """
+
+    A: Tensor
+    B: Tensor
+
+    @property
+    def rank(self) -> int:
+        """Number of rows of A."""
+        return int(self.A.shape[-2])
+
+
+@dataclass(frozen=True, slots=True)
+class AtomAdapter:
+    """The micro-LoRA of one atom: factors by target module."""
+
+    atom_id: str
+    spec: AdapterSpec
+    factors: Mapping[str, LoraFactors]
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedAdapter:
+    """Many atoms' factors as one adapter; ``truncated`` is the relative error of the truncation (0.0 if none), by target."""
+
+    spec: AdapterSpec
+    factors: Mapping[str, LoraFactors]
+    atom_ids: tuple[str, ...]
+    truncated: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question on its way through the memory; ``vector`` is its key, (dim,) float32, unit norm."""
+
+    text: str
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An atom that the similarity stage returned: cosine of the keys and BM25 (0.0 where a stage did not return it)."""
+
+    atom: Atom
+    dense: float
+    lexical: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedAtom:
+    """An atom with the router's score and weight; ``rank_gates`` weighs each of its ranks (its tokens), if the router knows."""
+
+    atom: Atom
+    score: float
+    weight: float = 1.0
+    rank_gates: tuple[float, ...] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which atoms answer a query, which do not, and why.
+
+    ``confidence`` is compared with ``threshold``; below it the route is empty and ``abstained`` is true.
+    """
+
+    query: str
+    selected: tuple[RoutedAtom, ...]
+    rejected: tuple[RoutedAtom, ...] = ()
+    abstained: bool = False
+    confidence: float = 0.0
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where an answer stands: ``text == document.text[span.start:span.end]``."""
+
+    atom_id: str
+    document_id: str
+    source: str
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer; ``knowledge_tokens`` are the prompt tokens spent on retrieved text (0 when it comes from weights)."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    knowledge_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a backend returns for one prompt."""
+
+    text: str
+    usage: Usage
+    finish_reason: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, the atoms it stood on, what it cost in tokens and in milliseconds per stage."""
+
+    text: str
+    route: Route
+    usage: Usage
+    citations: tuple[Citation, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    mode: str = "atoms"
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the memory held nothing that answers the question."""
+        return self.route.abstained
