@@ -6,14 +6,24 @@ Mistakes of a file are reported all at once, with the table and key they stand i
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from parametric_memory.errors import ConfigError
+from parametric_memory.types import Message
+
+
+class _Table:
+    """A table of the TOML file; a key that it does not have is a mistake."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IngestConfig:
+class IngestConfig(_Table):
     """How documents are read and split.
 
     Attributes:
@@ -28,7 +38,7 @@ class IngestConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoutingConfig:
+class RoutingConfig(_Table):
     """How many candidates are looked at and how few are taken.
 
     Attributes:
@@ -47,7 +57,7 @@ class RoutingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationConfig:
+class GenerationConfig(_Table):
     """How an answer is generated. ``temperature=0`` is greedy; ``stop`` ends it before any of these strings."""
 
     max_new_tokens: int = 48
@@ -58,19 +68,32 @@ class GenerationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromptConfig:
+class PromptConfig(_Table):
     """The wording around a question. A compiler's checkpoint names the one it was trained with.
 
-    ``prefix`` opens the assistant's turn and is not part of the answer: after it a base model answers with the words
-    alone, spelled as in running text.
+    Attributes:
+        system: System message when the answer comes from weights, or from nothing.
+        reading: System message when there are passages in the prompt.
+        prefix: Opens the assistant's turn and is not part of the answer: after it a base model answers with the words
+            alone, spelled as in running text.
     """
 
     system: str = "Answer briefly."
+    reading: str = "Answer the question with a short span copied from the passage."
     prefix: str = "Answer:"
+
+    def conversation(self, question: str, passages: Sequence[str] = ()) -> list[Message]:
+        """Return the turns around a question, ending in the opened assistant's turn."""
+        asked = f"Passage: {' '.join(passages)}\nQuestion: {question}" if passages else question
+        turns: list[Message] = [
+            {"role": "system", "content": self.reading if passages else self.system},
+            {"role": "user", "content": asked},
+        ]
+        return [*turns, {"role": "assistant", "content": self.prefix}] if self.prefix else turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreConfig:
+class StoreConfig(_Table):
     """Where keys are searched: ``chroma`` (approximate, scales) or ``numpy`` (exact, in memory)."""
 
     index: str = "chroma"
@@ -78,12 +101,12 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryConfig:
+class MemoryConfig(_Table):
     """All settings of a `ParametricMemory`.
 
     Attributes:
         max_rank: Rank budget of a composed adapter; beyond it, composition truncates (QR + SVD) and says so.
-        adapter_cache: Materialised adapters kept while hot.
+        unknown: What is answered when the route is empty; None lets the bare base model answer.
     """
 
     ingest: IngestConfig = field(default_factory=IngestConfig)
@@ -91,7 +114,7 @@ class MemoryConfig:
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     max_rank: int = 512
-    adapter_cache: int = 256
+    unknown: str | None = "I don't know."
 
 
 def load_config(path: Path) -> MemoryConfig:
@@ -107,7 +130,7 @@ def load_config(path: Path) -> MemoryConfig:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"reading the configuration {path}: {error}") from error
     try:
-        return TypeAdapter(MemoryConfig, config={"extra": "forbid", "strict": False}).validate_python(raw)
+        return TypeAdapter(MemoryConfig).validate_python(raw)
     except ValidationError as error:
         problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
         raise ConfigError(f"the configuration {path} has {len(problems)} problem(s):", problems=problems) from error

@@ -12,6 +12,7 @@ ParametricMemoryError
 │   ├── StoreVersionError
 │   ├── StoreLockedError                 names the holder
 │   ├── AtomNotFoundError(LookupError)
+│   ├── DocumentNotFoundError(LookupError)
 │   └── CorruptAdapterError
 ├── AdapterError
 │   ├── AdapterMismatchError             carries expected, actual
@@ -51,7 +52,9 @@ class MissingDependencyError(ParametricMemoryError, ImportError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package!r}, which is not installed: pip install 'parametric-memory[{extra}]'")
+        super().__init__(
+            f"{purpose} needs {package!r}, which is not installed: pip install 'parametric-memory[{extra}]'"
+        )
         self.extra = extra
 
 
@@ -98,6 +101,10 @@ class StoreLockedError(StoreError):
 
 class AtomNotFoundError(StoreError, LookupError):
     """No atom has this id."""
+
+
+class DocumentNotFoundError(StoreError, LookupError):
+    """No document has this id."""
 
 
 class CorruptAdapterError(StoreError):

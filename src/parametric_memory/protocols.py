@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from parametric_memory.types import (
     AdapterSpec,
@@ -16,10 +16,12 @@ from parametric_memory.types import (
     AtomKey,
     Candidate,
     ComposedAdapter,
+    Conversation,
     Generation,
     Passage,
     Query,
     Route,
+    TokenGates,
 )
 
 if TYPE_CHECKING:
@@ -27,19 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from parametric_memory.config import GenerationConfig
-
-
-class Message(TypedDict):
-    """One turn of a conversation, in the shape that chat templates take.
-
-    A conversation that ends with an assistant's turn is continued from there, not answered anew.
-    """
-
-    role: str
-    content: str
-
-
-Conversation: TypeAlias = Sequence[Message]
 
 
 @runtime_checkable
@@ -111,6 +100,15 @@ class Compiler(Protocol):
 
 
 @runtime_checkable
+class GatingCompiler(Compiler, Protocol):
+    """A compiler that also knows, for a question, which ranks of its adapters may speak."""
+
+    def gate(self, question: str, codes: Sequence[AtomCode]) -> TokenGates:
+        """Return the gates of these atoms, found among all of them at once."""
+        ...
+
+
+@runtime_checkable
 class KeyIndex(Protocol):
     """Nearest keys by cosine. Derived data: the store rebuilds it from its database whenever they disagree."""
 
@@ -118,7 +116,9 @@ class KeyIndex(Protocol):
         """Add keys, or replace the ones that are there."""
         ...
 
-    def search(self, vector: NDArray[np.float32], k: int, *, within: Collection[str] | None = None) -> list[tuple[str, float]]:
+    def search(
+        self, vector: NDArray[np.float32], k: int, *, within: Collection[str] | None = None
+    ) -> list[tuple[str, float]]:
         """Return up to ``k`` (atom id, cosine) pairs, best first, of the ids in ``within`` (of all, if None)."""
         ...
 
@@ -178,7 +178,11 @@ class Backend(Protocol):
         ...
 
     def stream(
-        self, conversation: Conversation, *, adapter: ComposedAdapter | None = None, config: GenerationConfig | None = None
+        self,
+        conversation: Conversation,
+        *,
+        adapter: ComposedAdapter | None = None,
+        config: GenerationConfig | None = None,
     ) -> Iterator[str]:
         """Yield the text of one generation piece by piece, each as soon as it is computed."""
         ...

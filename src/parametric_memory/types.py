@@ -6,10 +6,10 @@ No tensor library is imported here; arrays appear only in annotations.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 Scalar: TypeAlias = str | int | float | bool
 Metadata: TypeAlias = Mapping[str, Scalar]
+
+
+class Message(TypedDict):
+    """One turn of a conversation, in the shape that chat templates take.
+
+    A conversation that ends with an assistant's turn is continued from there, not answered anew.
+    """
+
+    role: str
+    content: str
+
+
+Conversation: TypeAlias = Sequence[Message]
 
 #: Metadata keys that say whose knowledge it is; they are part of a document's identity.
 SCOPE_KEYS = ("user_id", "agent_id", "run_id")
@@ -59,7 +72,15 @@ class Document:
     blocks: tuple[Block, ...] = ()
 
     @classmethod
-    def of(cls, text: str, *, source: str = "", title: str = "", metadata: Metadata | None = None, blocks: tuple[Block, ...] = ()) -> Document:
+    def of(
+        cls,
+        text: str,
+        *,
+        source: str = "",
+        title: str = "",
+        metadata: Metadata | None = None,
+        blocks: tuple[Block, ...] = (),
+    ) -> Document:
         """Make a document whose id depends on its scope and on its source, or on its text if it has none."""
         metadata = dict(metadata or {})
         scope = [f"{key}={metadata[key]}" for key in SCOPE_KEYS if key in metadata]
@@ -206,7 +227,7 @@ class AtomAdapter:
 
 @dataclass(frozen=True, slots=True)
 class ComposedAdapter:
-    """Many atoms' factors as one adapter; ``truncated`` is the relative error of the truncation (0.0 if none), by target."""
+    """Many atoms' factors as one adapter; ``truncated`` is the relative error of truncation by target, where there is one."""
 
     spec: AdapterSpec
     factors: Mapping[str, LoraFactors]
@@ -232,13 +253,31 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenGates:
+    """Which tokens of some atoms answer a question.
+
+    ``ranks`` has one weight per rank of each atom's adapter, ``shares`` each atom's probability to hold the answer, and
+    ``nothing`` the probability that none of them does; shares and nothing sum to 1.
+    """
+
+    ranks: tuple[tuple[float, ...], ...]
+    shares: tuple[float, ...]
+    nothing: float
+
+
+@dataclass(frozen=True, slots=True)
 class RoutedAtom:
-    """An atom with the router's score and weight; ``rank_gates`` weighs each of its ranks (its tokens), if the router knows."""
+    """An atom with the router's score and weight, and why it was taken or left.
+
+    ``rank_gates`` weighs each rank of its adapter and ``share`` is its probability to hold the answer, where token gates
+    were found (see `TokenGates`).
+    """
 
     atom: Atom
     score: float
     weight: float = 1.0
     rank_gates: tuple[float, ...] | None = None
+    share: float | None = None
     reason: str = ""
 
 
@@ -270,7 +309,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer; ``knowledge_tokens`` are the prompt tokens spent on retrieved text (0 when it comes from weights)."""
+    """Tokens of one answer; ``knowledge_tokens`` are prompt tokens spent on retrieved text: 0 when it comes from weights."""
 
     prompt_tokens: int
     completion_tokens: int

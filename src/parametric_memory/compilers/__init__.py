@@ -1,1 +1,5 @@
-"""compilers"""
+"""Compilers: atoms in, codes out; codes in, adapters out."""
+
+from parametric_memory.compilers.hypernetwork import HypernetworkCompiler
+
+__all__ = ["HypernetworkCompiler"]

@@ -10,7 +10,8 @@ Per-token micro-LoRA: an atom of T tokens has 2T ranks in each of the last K lay
 
 A linear attention has no softmax; the gates bring it: for a question, `gates` finds which tokens answer it, over the
 tokens of all atoms of a route at once (and "none of these"), and weighs the ranks (Doc-to-Atom's mask, arXiv
-2606.12400, made to depend on the query and refined to tokens). Gates are folded into B, so what is injected is a plain LoRA.
+2606.12400, made to depend on the query and refined to tokens). Gates are folded into B, so what is injected is a
+plain LoRA.
 
 The rows of A are orthogonal to the sink, the one large vector that position 0 feeds to ``down_proj`` whatever the
 prompt: the attention sink stays as the base model has it.
@@ -202,9 +203,10 @@ def features(states: Mapping[int, Tensor], config: HypernetworkConfig) -> Tensor
 
 def directions(model: nn.Module, ids: Tensor) -> Tensor:
     """Return the unembedding directions of tokens, (..., d_model) float32, of mean norm 1 over the vocabulary."""
-    weight: Tensor = model.get_output_embeddings().weight  # type: ignore[operator, union-attr]
-    mean_norm = weight[:: max(1, len(weight) // 4096)].float().norm(dim=-1).mean()
-    return weight[ids].float() / mean_norm
+    weight: Tensor = model.get_output_embeddings().weight  # type: ignore[operator]
+    sample = weight[:: max(1, len(weight) // 4096)].float()
+    found: Tensor = weight[ids].float() / sample.norm(dim=-1).mean()
+    return found
 
 
 def config_for(model: nn.Module, *, layers: int, width: int = 320) -> HypernetworkConfig:
@@ -226,7 +228,11 @@ def config_for(model: nn.Module, *, layers: int, width: int = 320) -> Hypernetwo
 
 @torch.no_grad()
 def calibrate(
-    network: AtomHypernetwork, model: nn.Module, targets: Sequence[str], prompts: Sequence[Tensor], answers: Sequence[Tensor]
+    network: AtomHypernetwork,
+    model: nn.Module,
+    targets: Sequence[str],
+    prompts: Sequence[Tensor],
+    answers: Sequence[Tensor],
 ) -> None:
     """Fill in what a new hypernetwork must know of its base model: the sink, the inputs' norms, the start probe.
 

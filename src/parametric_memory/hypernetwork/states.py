@@ -1,14 +1,14 @@
 """States of the frozen base model: read them at some layers, and go on from one of them.
 
 A *state at layer l* is the input of decoder layer l, (batch, tokens, d_model); layer 0's is the token embedding.
-Reading stops at the last layer asked for, so that the layers above it cost nothing. Works on any transformers decoder whose
-layers stand in one list; continuing needs Llama's layer signature (Llama, Qwen, Mistral, SmolLM).
+Reading stops at the last layer asked for, so that the layers above it cost nothing. It works on any transformers
+decoder whose layers stand in one list; continuing needs Llama's layer signature (Llama, Qwen, Mistral, SmolLM).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -78,11 +78,8 @@ def states_at(model: nn.Module, ids: Tensor, mask: Tensor, layers: Sequence[int]
     """
     modules = {number: layers_of(model)[number] for number in layers}
     kept: dict[int, Tensor] = {}
-    with _inputs_kept(modules, kept, last=max(layers)):
-        try:
-            decoder_of(model)(input_ids=ids, attention_mask=mask.long(), use_cache=False)
-        except _LastLayerReached:
-            pass
+    with _inputs_kept(modules, kept, last=max(layers)), suppress(_LastLayerReached):
+        decoder_of(model)(input_ids=ids, attention_mask=mask.long(), use_cache=False)
     return kept
 
 
@@ -104,7 +101,9 @@ def continue_from(model: nn.Module, states: Tensor, mask: Tensor, layer: int) ->
     causal = torch.ones(tokens, tokens, dtype=torch.bool, device=states.device).tril()
     allowed = causal[None, None] & mask[:, None, None, :]
     # Additive, which every attention implementation understands.
-    bias = torch.zeros(allowed.shape, dtype=states.dtype, device=states.device).masked_fill(~allowed, torch.finfo(states.dtype).min)
+    bias = torch.zeros(allowed.shape, dtype=states.dtype, device=states.device).masked_fill(
+        ~allowed, torch.finfo(states.dtype).min
+    )
     rotary = decoder.rotary_emb(states, positions)
     for block in decoder.layers[layer:]:
         out = block(states, attention_mask=bias, position_ids=positions, position_embeddings=rotary, use_cache=False)

@@ -43,14 +43,16 @@ def windows(
         ids: Token ids per atom, as `atom_ids` gives them.
         max_tokens: Longest window; an atom that is longer by itself gets a window of its own, cut to what fits.
     """
-    head: list[int] = tokenizer(context + "\n", add_special_tokens=False).input_ids[: max_tokens // 4] if context else []
+    head: list[int] = (
+        tokenizer(context + "\n", add_special_tokens=False).input_ids[: max_tokens // 4] if context else []
+    )
     # The first token of a window becomes the base model's attention sink; it must not be an atom's.
     head = head or list(tokenizer("\n", add_special_tokens=False).input_ids)
     made: list[Window] = []
     for number, atom in enumerate(ids):
-        atom = list(atom)[: max_tokens - len(head)]
-        if not made or len(made[-1].ids) + len(atom) > max_tokens:
+        fitting = atom[: max_tokens - len(head)]
+        if not made or len(made[-1].ids) + len(fitting) > max_tokens:
             made.append(Window(list(head), []))
         made[-1].pieces.append((number, len(made[-1].ids)))
-        made[-1].ids.extend(atom)
+        made[-1].ids.extend(fitting)
     return made

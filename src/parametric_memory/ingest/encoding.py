@@ -14,9 +14,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SAMPLE_BYTES = 256 * 1024
-_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]+[\x00-\x7f]{0,40}")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-
 
 
 def decode(raw: bytes) -> str | None:
@@ -56,10 +55,7 @@ def _likely_encoding(raw: bytes) -> str | None:
     # Loading the detector's tables takes longer than reading a UTF-8 file.
     from charset_normalizer import from_bytes
 
-    first = _BEYOND_ASCII.search(raw)
-    # A file may be ASCII for long: look where it is not.
-    start = max(0, first.start() - _SAMPLE_BYTES // 4) if first else 0
-    matches = from_bytes(raw[start : start + _SAMPLE_BYTES])
+    matches = from_bytes(_sample(raw))
     best = matches.best()
     if best is None:
         return None
@@ -68,3 +64,16 @@ def _likely_encoding(raw: bytes) -> str | None:
     if western and western.chaos <= best.chaos and western.coherence >= best.coherence:
         return "cp1252"
     return best.encoding
+
+
+def _sample(raw: bytes) -> bytes:
+    """Return what is not ASCII with a few words around it: the rest fits every encoding and tells nothing."""
+    pieces: list[bytes] = []
+    end = taken = 0
+    for match in _BEYOND_ASCII.finditer(raw):
+        pieces.append(raw[max(end, match.start() - 40) : match.end()])
+        end = match.end()
+        taken += len(pieces[-1])
+        if taken > _SAMPLE_BYTES:
+            break
+    return b"".join(pieces)

@@ -1,7 +1,7 @@
 """Documents to atoms: split, extract, and number what any extractor returns.
 
-An extractor sees one passage at a time; what depends on the whole document (the place of an atom, which occurrence of its
-statement it is, and therefore its id) is settled here.
+An extractor sees one passage at a time; what depends on the whole document (the place of an atom, which occurrence
+of its statement it is, and therefore its id) is settled here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def _check(atom: Atom, document: Document) -> None:
     if not atom.statement.strip() or not atom.text.strip():
         problem = "an atom without a statement or without a text"
     elif atom.span.end > len(document.text) or not atom.span.of(document.text).strip():
-        problem = f"the span {atom.span.start}..{atom.span.end}, but the document has {len(document.text)} characters there"
+        problem = (
+            f"the span {atom.span.start}..{atom.span.end}, but the document has {len(document.text)} characters there"
+        )
     else:
         return
     name = document.source or document.id

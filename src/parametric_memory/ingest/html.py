@@ -12,13 +12,15 @@ from parametric_memory.ingest.outline import Content, Manuscript, pair
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
 
-_UNSHOWN = ("script", "style", "noscript", "template", "nav", "iframe", "svg", "object", "canvas", "button", "select", "input", "textarea")
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _LISTS = ("ul", "ol", "menu")
-_BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure footer form header hgroup "
-    "hr legend li main ol menu p pre section summary table tbody td tfoot th thead tr ul".split()
-) | set(_HEADINGS)
+_UNSHOWN = "script style template nav iframe svg object button select input textarea"
+_BLOCKS = (
+    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure "
+    "footer form h1 h2 h3 h4 h5 h6 header hgroup hr legend li main menu ol p pre section summary table tbody td tfoot "
+    "th thead tr ul"
+)
+_BLOCK_TAGS = frozenset(_BLOCKS.split())
 
 
 def read_html(text: str) -> Content:
@@ -28,7 +30,7 @@ def read_html(text: str) -> Content:
     page = LexborHTMLParser(text)
     title = page.css_first("title")
     name = _joined(title) if title is not None else ""
-    page.strip_tags(list(_UNSHOWN))
+    page.strip_tags(_UNSHOWN.split())
     for node in page.css("[hidden], [role=navigation]"):
         node.decompose()
     writer = _HtmlWriter()
@@ -59,7 +61,7 @@ class _HtmlWriter:
                 self._flush()
                 self._table(node)
             elif node.is_element_node:
-                if node.tag in _BLOCKS:
+                if node.tag in _BLOCK_TAGS:
                     self._flush()
                     self._open.append(node.tag)
                     todo.append((node, False))
@@ -112,7 +114,11 @@ class _HtmlWriter:
 def _is_data(table: LexborNode) -> bool:
     """Return whether a table holds data; one that holds blocks lays out a page."""
     # A selection includes the node it starts from.
-    return len(table.css("table")) == 1 and not table.css("ul, ol, h1, h2, h3, h4, h5, h6, pre") and bool(table.css("td, th"))
+    return (
+        len(table.css("table")) == 1
+        and not table.css("ul, ol, h1, h2, h3, h4, h5, h6, pre")
+        and bool(table.css("td, th"))
+    )
 
 
 def _joined(node: LexborNode) -> str:

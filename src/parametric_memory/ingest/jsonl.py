@@ -1,6 +1,6 @@
-"""JSON Lines: one document per line, ``{"text": …, "title": …, "source" or "id": …, "metadata": {…}}``; only text is required.
+"""JSON Lines: one document per line, as ``{"text": …, "title": …, "source": …, "id": …, "metadata": {…}}``.
 
-A line without a source is cited as ``file#id``, or as ``file#line``.
+Only the text is required. A line without a source is cited as ``file#id``, or as ``file#line``.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ def _document(line: str, number: int, source: str, metadata: Metadata, seen: set
 
 
 def _metadata(raw: object, where: str) -> dict[str, Scalar]:
-    if not isinstance(raw, dict) or any(not isinstance(value, str | int | float | bool | None) for value in raw.values()):
-        raise UnreadableDocumentError(f'{where}: "metadata" must be an object of strings, numbers and booleans, got {raw!r:.80}')
+    if not isinstance(raw, dict) or any(
+        not isinstance(value, str | int | float | bool | None) for value in raw.values()
+    ):
+        raise UnreadableDocumentError(
+            f'{where}: "metadata" must be an object of strings, numbers and booleans, got {raw!r:.80}'
+        )
     return {key: value for key, value in raw.items() if value is not None}

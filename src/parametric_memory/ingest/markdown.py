@@ -1,6 +1,7 @@
 """Markdown: the document's text is the source itself, so that citations are characters of the file.
 
-markdown-it finds the blocks; their spans leave out ``#``, bullets, fences and outer pipes. Inline markup stays inside.
+markdown-it finds the blocks; their spans leave out ``#``, bullets, fences and outer pipes. Inline markup stays
+inside.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-_FRONT_MATTER = re.compile(r"\A---[ \t]*(?>\r\n|\r|\n)(?P<body>.*?)(?>\r\n|\r|\n)(?:---|\.\.\.)[ \t]*(?=[\r\n]|\Z)", re.DOTALL)
+_FRONT_MATTER = re.compile(
+    r"\A---[ \t]*(?>\r\n|\r|\n)(?P<body>.*?)(?>\r\n|\r|\n)(?:---|\.\.\.)[ \t]*(?=[\r\n]|\Z)", re.DOTALL
+)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*(?P<quote>[\"']?)(?P<title>[^\r\n]*?)(?P=quote)[ \t]*$", re.MULTILINE)
 # The same line ends that markdown-it normalises.
 _LINE_END = re.compile(r"\r\n?|\n")
@@ -50,7 +53,10 @@ class _MarkdownReader:
         self.text = text
         self.outline = Outline()
         ends = [match.span() for match in _LINE_END.finditer(text)]
-        self._lines = [Span(*line) for line in zip([0, *(end for _, end in ends)], [*(end for end, _ in ends), len(text)], strict=True)]
+        self._lines = [
+            Span(*line)
+            for line in zip([0, *(end for _, end in ends)], [*(end for end, _ in ends), len(text)], strict=True)
+        ]
         self._open: list[str] = []
         self._row = Span(0, 0)
         self._cells: list[str] = []

@@ -1,7 +1,8 @@
 """Inline markup of running text: emphasis, links, code spans, tags, entities.
 
-`mask` hides it without moving a character, so that spans found in masked text are spans of the original; `visible` then
-drops what was hidden. Only pairs that Markdown itself would read as markup are hidden: ``2 * 3`` and ``snake_case`` stay.
+`mask` hides it without moving a character, so that spans found in masked text are spans of the original; `visible`
+then drops what was hidden. Only pairs that Markdown itself would read as markup are hidden: ``2 * 3`` and
+``snake_case`` stay.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ HIDDEN = "\v"
 _ANY = re.compile(r"[*_`\[<&\\~\v>]")
 _SHIELD = str.maketrans("*_~", "\ufdd0\ufdd1\ufdd2")
 _UNSHIELD = str.maketrans("\ufdd0\ufdd1\ufdd2", "*_~")
-_TAGS = "a|abbr|b|big|br|center|cite|code|del|details|div|em|font|h[1-6]|hr|i|img|ins|kbd|li|mark|ol|p|pre|q|s|small|span|strong|sub|summary|sup|table|tbody|td|th|thead|tr|tt|u|ul|var"
+_TAGS = (
+    "a|abbr|b|big|br|center|cite|code|del|details|div|em|font|h[1-6]|hr|i|img|ins|kbd|li|mark|ol|p|pre|q|s|small|span|"
+    "strong|sub|summary|sup|table|tbody|td|th|thead|tr|tt|u|ul|var"
+)
 
 #: One pass over constructs whose inside is literal or that hold other markup in their label; the named group is kept.
 _ATOMIC = re.compile(

@@ -1,7 +1,7 @@
 """What a reader finds in a file: its text, its title, and its blocks with the headings and the lead they stand under.
 
-Readers report blocks in reading order; `Outline` knows which headings are open and which sentence introduces a list.
-`Manuscript` does the same for formats whose text has to be written first (HTML, PDF).
+Readers report blocks in reading order; `Outline` knows which headings are open and which sentence introduces a
+list. `Manuscript` does the same for formats whose text has to be written first (HTML, PDF).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from parametric_memory.ingest.sentences import sentences
 from parametric_memory.types import Block, BlockKind, Span
 
 _COLONS = (":", "：")
+#: A longer sentence that ends with a colon says more than what follows; it is not repeated in every item.
+_LONGEST_LEAD = 200
 _ENDS = (*".!?…", *_COLONS, *"。！？؟۔।")
 
 
@@ -52,7 +54,8 @@ class Outline:
     def paragraph(self, span: Span, text: str) -> None:
         """Report a paragraph; if it ends with a colon, its last sentence introduces what follows."""
         self._add(BlockKind.PARAGRAPH, span)
-        self.introduce(sentences(text)[-1].of(text) if text.endswith(_COLONS) else "")
+        lead = sentences(text)[-1].of(text) if text.endswith(_COLONS) else ""
+        self.introduce(lead if len(lead) <= _LONGEST_LEAD else "")
 
     def introduce(self, lead: str) -> None:
         """Let ``lead`` introduce the list, the table or the code that follows."""
@@ -64,7 +67,11 @@ class Outline:
         while self._items and self._items[-1][0] >= depth:
             self._items.pop()
         # A parent that is a whole sentence says its own thing; its children are not its objects.
-        parents = [f"{parent.rstrip(':：')}:" for _, parent in self._items if parent.endswith(_COLONS) or not parent.endswith(_ENDS)]
+        parents = [
+            f"{parent.rstrip(':：')}:"
+            for _, parent in self._items
+            if parent.endswith(_COLONS) or not parent.endswith(_ENDS)
+        ]
         self._add(BlockKind.LIST_ITEM, span, lead=" ".join([self._lead, *parents]).strip())
         self._items.append((depth, text))
 
@@ -103,6 +110,6 @@ class Manuscript:
 
 
 def pair(header: Sequence[str], values: Sequence[str]) -> list[tuple[str, str]]:
-    """Return (column, value) pairs; a value without a column gets an empty one, a column without a value is left out."""
+    """Return (column, value) pairs: a value without a column gets an empty one, a column without a value goes."""
     columns = [*header, *[""] * (len(values) - len(header))]
     return list(zip(columns, values, strict=False))

@@ -1,7 +1,7 @@
 """Documents to passages: runs of blocks under one heading, with exact offsets.
 
-A passage never cuts a sentence, unless the sentence alone is longer than a passage. Table rows and blocks of code are
-never cut at all: one that is longer is a passage of its own.
+A passage never cuts a sentence, unless the sentence alone is longer than a passage. Table rows and blocks of code
+are never cut at all: one that is longer is a passage of its own.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def split(document: Document, *, max_chars: int = 1600) -> list[Passage]:
 
 
 def cut(text: str, max_chars: int) -> list[Span]:
-    """Cut text at its largest units (lines, words, letters as people see them) into trimmed spans of at most ``max_chars``."""
-    chunks = TextSplitter(max_chars).chunk_char_indices(text)
-    return [Span(start, start + len(chunk)) for start, chunk in ((item[0], item[1]) for item in chunks)]
+    """Cut text into trimmed spans of at most ``max_chars``: at lines, else words, else letters as people see them."""
+    chunks = TextSplitter(max_chars).chunk_indices(text)
+    return [Span(start, start + len(chunk)) for start, chunk in chunks]
 
 
 def _passage(document: Document, blocks: list[Block]) -> Passage:

@@ -1,8 +1,8 @@
 """PDF: the text that pages carry, written out as paragraphs, headings, lists and tables.
 
-A PDF knows only where characters stand, so structure is read from sizes, weights and gaps. Lines are joined, words that a
-line end hyphenates are made whole, and running heads and page numbers are left out: the result is the document's text, and
-what citations cite. Pages that are pictures hold no text and need OCR first.
+A PDF knows only where characters stand, so structure is read from sizes, weights and gaps. Lines are joined, words
+that a line end hyphenates are made whole, and running heads and page numbers are left out: the result is the
+document's text, and what citations cite. Pages that are pictures hold no text and need OCR first.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from parametric_memory.errors import MissingDependencyError, UnreadableDocumentError
 from parametric_memory.ingest.outline import Content, Manuscript, pair
 from parametric_memory.ingest.plain import ITEM, NUMBERED_HEADING, had_room, is_heading_in_capitals, stands_alone
+from parametric_memory.types import Span
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
 _HYPHENATED = re.compile(r"(?<=[^\W\d_])[-\u2010\xad]$")
 _DIGITS = re.compile(r"\d+")
-_PAGE_NUMBER = re.compile(r"(?i)\W*(?:page|seite|p\.)?\s*\d{1,4}(?:\s*(?:/|of|von)\s*\d{1,4})?\W*")
+_PAGE_NUMBER = re.compile(r"(?i)\W*(?:(?:.{0,80}\W)?(?:page|seite|p\.))?\s*\d{1,4}(?:\s*(?:/|of|von)\s*\d{1,4})?\W*")
 _MADE_UP_TITLE = re.compile(r"(?i)untitled|microsoft (?:word|powerpoint)|.*\.(?:docx?|pptx?|tex|indd|pdf)$")
 _ENDS_SENTENCE = (".", "!", "?", ":", "。", '."', ".)", ".”")
 
@@ -59,9 +61,13 @@ def read_pdf(raw: bytes, *, name: str) -> Content:
         raise
     # A damaged PDF makes pypdf raise whatever its parser runs into: KeyError, RecursionError, zlib.error.
     except Exception as error:
-        raise UnreadableDocumentError(f"reading {name}: it is not a PDF that can be read ({error}); open it and save it again") from error
+        raise UnreadableDocumentError(
+            f"reading {name}: it is not a PDF that can be read ({error}); open it and save it again"
+        ) from error
     if not any(pages):
-        raise UnreadableDocumentError(f"reading {name}: its {len(pages)} page(s) hold no text, so they are pictures; run OCR on it first")
+        raise UnreadableDocumentError(
+            f"reading {name}: its {len(pages)} page(s) hold no text, so they are pictures; run OCR on it first"
+        )
     writer = _PdfWriter(pages)
     writer.write()
     return writer.manuscript.content("" if _MADE_UP_TITLE.match(title) else title)
@@ -123,7 +129,8 @@ class _PdfWriter:
         self._sizes = sorted((size for size in letters if size > 1.1 * self._body), reverse=True)
         self._width = max((len(line.text) for line in lines if line.size == self._body), default=0)
         self._gap = _usual_gap(self._pages, self._body)
-        self._paragraph: list[_Line] = []
+        self._pending: list[_Line] = []
+        self._level_of_pending = 0
 
     def write(self) -> None:
         """Write all pages; a paragraph may go on over the page break."""
@@ -142,30 +149,36 @@ class _PdfWriter:
 
     def _line(self, line: _Line, following: _Line | None) -> None:
         level = self._level(line, following)
-        if level:
+        if self._pending and (level != self._level_of_pending or self._starts_block(self._pending[-1], line)):
             self._flush()
-            self.manuscript.outline.heading(self.manuscript.write(line.text), line.text, level=level)
-            return
-        if self._paragraph and self._starts_block(self._paragraph[-1], line):
-            self._flush()
-        self._paragraph.append(line)
+        self._pending.append(line)
+        self._level_of_pending = level
 
     def _level(self, line: _Line, following: _Line | None) -> int:
-        """Return the heading level of a line, 0 if it is none: the larger the higher, then bold, then capitals and numbers."""
+        """Return the heading level of a line, 0 if it is none: by size first, then by weight, capitals, numbers."""
         if len(line.text) > 120 or line.text.endswith((".", ",", ";")) or not any(map(str.isalpha, line.text)):
             return 0
         if line.size in self._sizes:
             return 1 + self._sizes.index(line.size)
         deeper = 1 + len(self._sizes)
-        alone = following is None or not following.bold
+        alone = following is None or not following.bold or len(following.cells) > 1
         if line.bold and alone and not line.text.endswith(":"):
             return deeper
         numbered = NUMBERED_HEADING.fullmatch(line.text)
-        if numbered and "." in numbered["number"] and following and not ITEM.match(following.text) and len(line.text) <= 80:
+        if (
+            numbered
+            and "." in numbered["number"]
+            and following
+            and not ITEM.match(following.text)
+            and len(line.text) <= 80
+        ):
             return deeper + numbered["number"].count(".")
         return deeper if is_heading_in_capitals(line.text) and alone else 0
 
     def _starts_block(self, last: _Line, line: _Line) -> bool:
+        if self._level_of_pending:
+            # A long heading is wrapped like a paragraph, with lines as far apart as its letters are high.
+            return not 0 < last.y - line.y < 1.8 * line.size
         if ITEM.match(line.text) or last.size != line.size:
             return True
         if last.y <= line.y:
@@ -177,16 +190,17 @@ class _PdfWriter:
         return stands_alone(last.text, line.text) and had_room(last.text, line.text, width=int(0.85 * self._width))
 
     def _flush(self) -> None:
-        if not self._paragraph:
+        if not self._pending:
             return
-        text, self._paragraph = _join([line.text for line in self._paragraph]), []
-        item = ITEM.match(text)
-        if item:
-            bullet, text = text[: item.end()], text[item.end() :]
-            span = self.manuscript.write(bullet + text, gap="\n")
-            self.manuscript.outline.item(type(span)(span.start + len(bullet), span.end), text)
+        text, self._pending = _join([line.text for line in self._pending]), []
+        outline, item = self.manuscript.outline, ITEM.match(text)
+        if self._level_of_pending:
+            outline.heading(self.manuscript.write(text), text, level=self._level_of_pending)
+        elif item:
+            span = self.manuscript.write(text, gap="\n")
+            outline.item(Span(span.start + item.end(), span.end), text[item.end() :])
         else:
-            self.manuscript.outline.paragraph(self.manuscript.write(text), text)
+            outline.paragraph(self.manuscript.write(text), text)
 
     def _table(self, rows: Sequence[_Line]) -> None:
         header = [cell for _, cell in rows[0].cells] if rows[0].bold and not rows[1].bold else []
@@ -201,10 +215,8 @@ def _join(lines: Sequence[str]) -> str:
     """Join wrapped lines; a word that was hyphenated at a line end becomes whole."""
     text = lines[0]
     for line in lines[1:]:
-        if _HYPHENATED.search(text) and line[:1].islower():
-            text = text[:-1] + line
-        else:
-            text = f"{text} {line}"
+        whole = _HYPHENATED.search(text) and line[:1].islower()
+        text = text[:-1] + line if whole else f"{text} {line}"
     return text
 
 
@@ -224,7 +236,7 @@ def _usual_gap(pages: Sequence[Sequence[_Line]], body: float) -> float:
     gaps = Counter(
         round(above.y - below.y, 1)
         for page in pages
-        for above, below in zip(page, page[1:], strict=False)
+        for above, below in pairwise(page)
         if above.size == below.size == body and above.y > below.y
     )
     return min(gaps, key=lambda gap: (-gaps[gap], gap)) if gaps else 1.2 * body
@@ -233,7 +245,8 @@ def _usual_gap(pages: Sequence[Sequence[_Line]], body: float) -> float:
 def _without_running_heads(pages: Sequence[Sequence[_Line]]) -> Iterator[list[_Line]]:
     """Yield the pages without page numbers and without first and last lines that most pages share."""
     edges = Counter(key for page in pages if page for key in {_edge(page[0]), _edge(page[-1])})
-    shared = {key for key, count in edges.items() if count >= 3 and count > len(pages) / 2}
+    # Two pages are enough for a line that counts ("page 1", "page 2"); any other may be repeated by chance.
+    shared = {key for key, count in edges.items() if count >= (2 if "#" in key else 3) and count > len(pages) / 2}
     for page in pages:
         lines = list(page)
         for end in (0, -1):

@@ -1,13 +1,15 @@
 """Plain text: blocks from blank lines, underlines, capitals, numbers and bullets.
 
-The text is taken as it is; only blocks are found. A line break inside a paragraph is a wrap, unless the line had room for
-the next line's first word: then it was ended on purpose (an address, a record, a log) and the lines are read apart.
+The text is taken as it is; only blocks are found. A line break inside a paragraph is a wrap, unless the line had
+room for the next line's first word: then it was ended on purpose (an address, a record, a log) and the lines are
+read apart.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from parametric_memory.ingest.markup import mask, visible
 from parametric_memory.ingest.outline import Content, Outline
@@ -18,7 +20,9 @@ _UNDERLINE = re.compile(r"\s*(={3,}|-{3,}|~{3,})\s*")
 ITEM = re.compile(r"(?P<indent>\s*)(?P<marker>[-*•‣◦▪●–]|(?P<number>\d{1,3})[.)]|\(\w\)|[a-z]\))\s+(?=\S)")
 NUMBERED_HEADING = re.compile(r"\s*(?P<number>\d{1,2}(?:\.\d{1,2}){0,3})\.?\s+[^\W\d_].{0,78}")
 # Words that a sentence does not end with: a line that ends with one goes on in the next.
-_GOES_ON = re.compile(r"(?:[,(–-]|\b(?:a|an|and|are|as|at|by|for|from|in|is|of|on|or|that|the|to|was|were|with))$", re.IGNORECASE)
+_GOES_ON = re.compile(
+    r"(?:[,(–-]|\b(?:a|an|and|are|as|at|by|for|from|in|is|of|on|or|that|the|to|was|were|with))$", re.IGNORECASE
+)
 _LONGEST_HEADING = 80
 
 
@@ -44,8 +48,19 @@ def stands_alone(line: str, following: str) -> bool:
 
 
 def had_room(line: str, following: str, *, width: int) -> bool:
-    """Return whether the first word of ``following`` would have fitted into ``line``: a wrap would have put it there."""
+    """Return whether the first word of ``following`` fits into ``line``: a wrap would have put it there."""
     return len(line.rstrip()) + 1 + len(following.split(None, 1)[0]) <= width
+
+
+def _is_caption(line: str, following: str) -> bool:
+    """Return whether a short line stands right above a long one that begins a sentence of its own."""
+    line, following = line.strip(), following.strip()
+    short = len(line) <= 60 and len(line.split()) <= 8 and 2 * len(line) < len(following)
+    complete = following.endswith((".", "!", "?")) or len(following) > 60
+    mark = line.endswith((*".,;:!", "。")) or bool(ITEM.match(line))
+    return (
+        short and complete and not mark and line[:1].isupper() and following[:1].isupper() and not _GOES_ON.search(line)
+    )
 
 
 def _runs(text: str) -> Iterator[list[Span]]:
@@ -85,40 +100,50 @@ class _PlainReader:
                 end += 1
             item = ITEM.match(lines[start])
             if item:
-                self._item(Span(run[start].start + item.end(), run[end - 1].end), depth=len(item["indent"].expandtabs(4)))
+                self._item(
+                    Span(run[start].start + item.end(), run[end - 1].end), depth=len(item["indent"].expandtabs(4))
+                )
             else:
                 self._paragraphs(run[start:end], lines[start:end])
             self._after_numbered_item = bool(item and item["number"])
             start = end
 
-    def _headings(self, run: Sequence[Span], lines: Sequence[str], following: Sequence[Span] | None, first: bool) -> int:
-        """Report the headings that open a run and return how many lines they take."""
-        underline = _UNDERLINE.fullmatch(lines[1]) if len(lines) > 1 else None
-        if underline and len(lines[0].strip()) <= _LONGEST_HEADING:
-            return self._heading(run[0], style=underline[1][0], lines=2)
-        if is_heading_in_capitals(lines[0]) and (len(lines) > 1 or following) and not (lines[1:] and is_heading_in_capitals(lines[1])):
-            return self._heading(run[0], style="capitals", lines=1)
-        if len(lines) > 1 or not following or lines[0].rstrip().endswith((*".,;:!", "。")):
+    def _headings(
+        self, run: Sequence[Span], lines: Sequence[str], following: Sequence[Span] | None, first: bool
+    ) -> int:
+        """Report the heading that opens a run, if one does, and return how many lines it takes."""
+        line, below = lines[0].rstrip(), lines[1] if len(lines) > 1 else ""
+        if not any(map(str.isalnum, line)):
             return 0
-        numbered = NUMBERED_HEADING.fullmatch(lines[0].rstrip())
-        if numbered and ("." in numbered["number"] or not self._in_numbered_list(following)):
-            return self._heading(run[0], style=f"number {numbered['number'].count('.')}", lines=1)
-        if first and len(lines[0].split()) <= 10 and len(lines[0]) <= _LONGEST_HEADING and not ITEM.match(lines[0]):
-            return self._heading(run[0], style="title", lines=1)
-        return 0
+        alone = not below and following is not None and not line.endswith((*".,;:!", "。"))
+        underline = _UNDERLINE.fullmatch(below) if len(line) <= _LONGEST_HEADING else None
+        numbered = NUMBERED_HEADING.fullmatch(line) if alone else None
+        style = ""
+        if underline:
+            style = underline[1][0]
+        elif is_heading_in_capitals(line) and (below or following) and not is_heading_in_capitals(below):
+            style = "capitals"
+        elif below and _is_caption(line, below):
+            style = "caption"
+        elif numbered and following and ("." in numbered["number"] or not self._in_numbered_list(following)):
+            style = f"number {numbered['number'].count('.')}"
+        elif first and alone and len(line) <= _LONGEST_HEADING and len(line.split()) <= 10 and not ITEM.match(line):
+            style = "title"
+        if style:
+            self._heading(run[0], style)
+        return (2 if underline else 1) if style else 0
 
     def _in_numbered_list(self, following: Sequence[Span]) -> bool:
         item = ITEM.match(following[0].of(self.text))
         return self._after_numbered_item or bool(item and item["number"])
 
-    def _heading(self, line: Span, *, style: str, lines: int) -> int:
+    def _heading(self, line: Span, style: str) -> None:
         # Nothing says how deep a style is; the one that appears first is the outermost.
         if style not in self._styles:
             self._styles.append(style)
         span = self._trimmed(line)
         self.outline.heading(span, visible(mask(span.of(self.text))), level=self._styles.index(style))
         self._after_numbered_item = False
-        return lines
 
     def _item(self, span: Span, *, depth: int) -> None:
         span = self._trimmed(span)
@@ -126,7 +151,7 @@ class _PlainReader:
 
     def _paragraphs(self, run: Sequence[Span], lines: Sequence[str]) -> None:
         width = max(len(line.rstrip()) for line in lines)
-        steps = list(zip(lines, lines[1:], strict=False))
+        steps = list(pairwise(lines))
         apart = all(stands_alone(*step) for step in steps) and any(had_room(*step, width=width) for step in steps)
         for span in run if apart else [Span(run[0].start, run[-1].end)]:
             self.outline.paragraph(self._trimmed(span), visible(mask(span.of(self.text))))

@@ -1,7 +1,7 @@
 """Files to documents: plain text, Markdown, HTML, PDF, JSON Lines.
 
-A file that cannot be read raises `UnreadableDocumentError`, which names it and says what to do; in a folder the error is
-part of the result, and the other files are read all the same.
+A file that cannot be read raises `UnreadableDocumentError`, which names it and says what to do; in a folder the
+error is part of the result, and the other files are read all the same.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class ReadResult:
     error: UnreadableDocumentError | None = None
 
 
-def read_path(path: str | Path, *, config: IngestConfig | None = None, metadata: Metadata | None = None) -> list[Document]:
+def read_path(
+    path: str | Path, *, config: IngestConfig | None = None, metadata: Metadata | None = None
+) -> list[Document]:
     """Read one file. All formats hold one document, except JSON Lines.
 
     Args:
@@ -58,14 +60,18 @@ def read_path(path: str | Path, *, config: IngestConfig | None = None, metadata:
         return [_document(read_pdf(raw, name=source), path, metadata)]
     text = decode(raw)
     if text is None:
-        raise UnreadableDocumentError(f"reading {source}: it is binary, not text; convert it to txt, md, html, pdf or jsonl")
+        raise UnreadableDocumentError(
+            f"reading {source}: it is binary, not text; convert it to txt, md, html, pdf or jsonl"
+        )
     if not text.strip():
         raise UnreadableDocumentError(f"reading {source}: it holds nothing but white space; leave it out")
     if suffix in _JSONL:
         return read_jsonl(text, source=source, metadata=metadata)
     content = _content(text, suffix)
     if not content.text.strip():
-        raise UnreadableDocumentError(f"reading {source}: it shows no text; if a script writes the page, save what it shows")
+        raise UnreadableDocumentError(
+            f"reading {source}: it shows no text; if a script writes the page, save what it shows"
+        )
     return [_document(content, path, metadata)]
 
 
@@ -94,10 +100,11 @@ def find_files(path: str | Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     found: list[Path] = []
-    for folder, folders, files in os.walk(path, onerror=lambda error: found.append(Path(error.filename))):
+    closed: list[Path] = []
+    for folder, folders, files in os.walk(path, onerror=lambda error: closed.append(Path(error.filename))):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(folder) / name for name in files if not name.startswith(".")]
-    return sorted(found)
+    return sorted(found + closed)
 
 
 def _result(path: Path, config: IngestConfig | None, metadata: Metadata | None) -> ReadResult:
@@ -123,14 +130,18 @@ def _bytes(path: Path, max_bytes: int) -> bytes:
             raise UnreadableDocumentError(f"reading {name}: it is not a regular file; copy its content into one")
         size = path.stat().st_size
         if size > max_bytes:
-            raise UnreadableDocumentError(f"reading {name}: {size:,} bytes is over the limit of {max_bytes:,}; split it or raise max_bytes")
+            raise UnreadableDocumentError(
+                f"reading {name}: {size:,} bytes is over the limit of {max_bytes:,}; split it or raise max_bytes"
+            )
         raw = path.read_bytes()
     except FileNotFoundError as error:
         raise UnreadableDocumentError(f"reading {name}: there is no such file; check the path") from error
     except PermissionError as error:
         raise UnreadableDocumentError(f"reading {name}: permission denied; make it readable for this user") from error
     except OSError as error:
-        raise UnreadableDocumentError(f"reading {name}: {error.strerror or error}; check the path and the disk") from error
+        raise UnreadableDocumentError(
+            f"reading {name}: {error.strerror or error}; check the path and the disk"
+        ) from error
     if not raw:
         raise UnreadableDocumentError(f"reading {name}: it is empty; leave it out")
     return raw

@@ -1,8 +1,8 @@
 """Sentences of a text, as exact spans.
 
-Text goes in, ordered and disjoint spans come out; together they cover every character that is not white space. syntok
-decides where a sentence ends, but it is never given a whole document: its cost grows with the offset of a paragraph, and
-its memory with the length of a sentence, so it sees one window of one paragraph at a time.
+Text goes in, ordered and disjoint spans come out; together they cover every character that is not white space.
+syntok decides where a sentence ends, but it is never given a whole document: its cost grows with the offset of a
+paragraph, and its memory with the length of a sentence, so it sees one window of one paragraph at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ WINDOW_CHARS = 8000
 # A lone "\r\n" is one line end; without the atomic group it would count as two.
 _BLANK_LINES = re.compile(r"(?>\r\n|\r|\n)[^\S\r\n]*(?>\r\n|\r|\n)\s*")
 #: What ends a sentence for syntok; a paragraph without any of these is one sentence.
-_TERMINAL = re.compile(r"[.!?;\u203c\u203d\u2047-\u2049\u3002\ufe52\ufe57\uff01\uff0e\uff1f\uff61\u061f\u06d4\u0964\u0965]")
+_TERMINAL = re.compile(
+    r"[.!?;\u203c\u203d\u2047-\u2049\u3002\ufe52\ufe57\uff01\uff0e\uff1f\uff61\u061f\u06d4\u0964\u0965]"
+)
 #: Ends that syntok does not see: CJK ones need no space after them, Arabic, Urdu and Hindi ones are unknown to it.
 _OTHER_END = re.compile(r"[。！？｡][」』）”’\"]*(?=[^\s。！？｡」』）”’\"])|[؟۔।॥](?=\s)")
 
@@ -28,7 +30,7 @@ def sentences(text: str) -> list[Span]:
 
 
 def trim(text: str, start: int, end: int) -> Span:
-    """Return the span ``start..end`` of ``text`` without the white space at its ends; empty if there is nothing else."""
+    """Return the span ``start..end`` of ``text`` without the white space at its ends; it may be empty."""
     piece = text[start:end]
     left = len(piece) - len(piece.lstrip())
     return Span(start + left, start + max(left, len(piece.rstrip())))

@@ -138,7 +138,11 @@ def stored_atoms(connection: Connection, document_id: str) -> dict[str, Values]:
 
 def uncompiled(connection: Connection, given: Mapping[str, Values], stored: Mapping[str, Values]) -> set[str]:
     """Return the ids of the given atoms that are not stored with this content, a key and a code."""
-    same = {id_ for id_, values in given.items() if id_ in stored and rows.content_of(values) == rows.content_of(stored[id_])}
+    same = {
+        id_
+        for id_, values in given.items()
+        if id_ in stored and rows.content_of(values) == rows.content_of(stored[id_])
+    }
     return set(given) - (same & _owners(connection, schema.keys, same) & _owners(connection, schema.codes, same))
 
 
@@ -167,8 +171,8 @@ def _difference(
     bare = sorted(id_ for id_ in needed if id_ not in compiled.vectors or id_ not in compiled.payloads)
     if bare:
         raise StoreError(
-            f"storing {len(given)} atoms: {len(bare)} are new or changed and came without key or code, the first is {bare[0]}; "
-            "ask missing() which to compile, once more if another process wrote meanwhile"
+            f"storing {len(given)} atoms: {len(bare)} are new or changed and came without key or code, "
+            f"the first is {bare[0]}; ask missing() which to compile, once more if another process wrote meanwhile"
         )
     again = _recompiled(connection, [id_ for id_ in given if id_ in stored and id_ not in needed], compiled)
     kept = [id_ for id_ in given if id_ in stored and id_ not in needed and id_ not in again]
@@ -215,7 +219,12 @@ def _insert_atoms(connection: Connection, atoms: Sequence[Values], compiled: Com
     codes = [_code_values(values["id"], compiled.payloads[values["id"]]) for values in atoms]
     keys = [{"atom_id": values["id"], "vector": compiled.vectors[values["id"]]} for values in atoms]
     timed = [{**values, "added": now, "updated": now} for values in atoms]
-    for table, values in ((schema.atoms, timed), (schema.atom_metadata, tagged), (schema.keys, keys), (schema.codes, codes)):
+    for table, values in (
+        (schema.atoms, timed),
+        (schema.atom_metadata, tagged),
+        (schema.keys, keys),
+        (schema.codes, codes),
+    ):
         if values:
             connection.execute(insert(table), values)
 

@@ -89,7 +89,9 @@ class ChromaIndex:
         from chromadb.config import Settings
 
         self._client = chromadb.PersistentClient(path=self._path, settings=Settings(anonymized_telemetry=False))
-        self._keys = self._client.get_or_create_collection("keys", embedding_function=None, configuration=_CONFIGURATION)
+        self._keys = self._client.get_or_create_collection(
+            "keys", embedding_function=None, configuration=_CONFIGURATION
+        )
 
     @property
     def _collection(self) -> ChromaCollection:

@@ -56,7 +56,8 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Give a transaction that is committed at the end of the block, or not at all if it raises."""
-        with self._errors("writing"), self._engine.connect().execution_options(immediate=True) as connection:
+        with self._errors("writing"), self._engine.connect() as connection:
+            connection.execution_options(immediate=True)
             with connection.begin():
                 yield connection
 
@@ -90,15 +91,21 @@ class Database:
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
         if os.getpid() != self._pid:
-            raise StoreError(f"{doing} {self.path}: it was opened before this process was forked; open the store again here")
+            raise StoreError(
+                f"{doing} {self.path}: it was opened before this process was forked; open the store again here"
+            )
         try:
             yield
         except (DatabaseError, sqlite3.DatabaseError) as error:
             cause = getattr(error, "orig", error)
             if "locked" in str(cause) or "busy" in str(cause):
-                raise StoreLockedError(f"{doing} {self.path}: {cause}; try again, or raise lock_timeout_s", holder="unknown") from error
+                raise StoreLockedError(
+                    f"{doing} {self.path}: {cause}; try again, or raise lock_timeout_s", holder="unknown"
+                ) from error
             if "malformed" in str(cause) or "not a database" in str(cause):
-                raise StoreError(f"{doing} {self.path}: {cause}; restore a backup, or add the documents to a new path") from error
+                raise StoreError(
+                    f"{doing} {self.path}: {cause}; restore a backup, or add the documents to a new path"
+                ) from error
             raise StoreError(f"{doing} {self.path}: {cause}") from error
 
 

@@ -40,7 +40,9 @@ def metadata_rows(owner: str, metadata: Metadata) -> list[dict[str, str]]:
 
 def matches(metadata: Metadata, filters: Filters) -> bool:
     """Whether metadata alone satisfies the filters: what `atoms_where` asks of the database, asked of a dict."""
-    return all(key in metadata and canonical(key, metadata[key]) in _wanted(key, value) for key, value in filters.items())
+    return all(
+        key in metadata and canonical(key, metadata[key]) in _wanted(key, value) for key, value in filters.items()
+    )
 
 
 def atoms_where(filters: Filters | None) -> ColumnElement[bool]:

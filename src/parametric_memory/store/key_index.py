@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from parametric_memory.config import StoreConfig
 from parametric_memory.errors import StoreError, StoreLockedError
@@ -74,13 +75,17 @@ class DerivedIndex:
         with self._guard:
             try:
                 return self.refresh(connection).search(vector, k, within=within)
+            except (StoreError, SQLAlchemyError):
+                raise
             except Exception:
                 logger.warning("the key index in %s failed; making it anew", self._folder, exc_info=True)
             try:
                 self.rebuild(connection)
                 return self.refresh(connection).search(vector, k, within=within)
             except Exception as error:
-                raise StoreError(f"searching the key index in {self._folder}: {error}; see verify(), or use index='numpy'") from error
+                raise StoreError(
+                    f"searching the key index in {self._folder}: {error}; see verify(), or use index='numpy'"
+                ) from error
 
     def refresh(self, connection: Connection) -> KeyIndex:
         """Return the index, brought up to the connection's snapshot."""
@@ -88,7 +93,8 @@ class DerivedIndex:
             index = self._index or self._open(connection)
             epoch, wanted = _database_state(connection)
             if self._state is None or self._state.store != wanted.store or self._state.version < epoch:
-                index.clear()
+                if index.ids():
+                    index.clear()
                 _load_all(connection, index)
                 self._state = wanted
             # A snapshot may be older than what another thread has already brought in.
@@ -109,6 +115,8 @@ class DerivedIndex:
             self._close_index()
             if self._owns():
                 shutil.rmtree(self._folder, ignore_errors=True)
+            if self._config.index == "numpy" and self._lock.held:
+                self._lock.release()
 
     def claim(self) -> None:
         """Make sure that no other process has the index's files open.
@@ -186,11 +194,6 @@ def _catch_up(connection: Connection, index: KeyIndex, version: int) -> None:
         keys = [AtomKey(row.atom_id, vector_of(row.vector)) for row in found]
         index.delete(set(batch) - {key.atom_id for key in keys})
         index.upsert(keys)
-
-
-def count_keys(connection: Connection) -> int:
-    """Return how many keys the index should hold."""
-    return int(connection.scalar(select(func.count()).select_from(schema.keys)) or 0)
 
 
 def _write_closed(folder: Path, state: _State) -> None:

@@ -76,7 +76,11 @@ class Lock:
         return self._path.with_name(self._path.name + ".holder")
 
     def _sign(self) -> None:
-        name = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        name = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
         try:
             self._holder_path.write_text(json.dumps(name), encoding="utf-8")
         except OSError as error:

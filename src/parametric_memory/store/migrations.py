@@ -28,7 +28,9 @@ def schema_of(connection: Connection) -> int:
     names = {name for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "manifest" not in names:
         if names:
-            raise StoreError(f"opening a store: the database holds tables of something else ({', '.join(sorted(names)[:3])})")
+            raise StoreError(
+                f"opening a store: the database holds tables of something else ({', '.join(sorted(names)[:3])})"
+            )
         return 0
     row = connection.exec_driver_sql("SELECT value FROM manifest WHERE key = 'schema'").first()
     return int(row[0]) if row else 0

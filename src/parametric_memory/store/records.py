@@ -93,7 +93,7 @@ class DocumentSummary:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """How much the store holds. Sizes are bytes; ``files`` is the size on disk by file or folder of the store."""
+    """How much the store holds, in bytes; ``index`` says which key index answers in this process."""
 
     documents: int
     atoms: int

@@ -108,7 +108,7 @@ history = Table(
     Column("change", Text, nullable=False),
     Column("old", Text),
     Column("new", Text),
-    Column("metadata", JSON),
+    Column("metadata", JSON(none_as_null=True)),
     Column("time", Float, nullable=False),
 )
 

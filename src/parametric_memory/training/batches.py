@@ -26,6 +26,7 @@ from parametric_memory.training.data import Corpus, Example
 
 logger = logging.getLogger(__name__)
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
+MAX_READ = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +104,13 @@ class ExampleBatches:
         config: HypernetworkConfig,
         prompt: PromptConfig,
         cache: Path,
+        limit: int | None = None,
     ) -> None:
         self.corpus, self.model, self.config = corpus, model, config
         self.ids = atom_ids(tokenizer, corpus.texts)
         usable = [e for e in examples if 0 < len(self.ids[e.gold]) <= config.max_tokens]
         prompts = tokenizer.apply_chat_template(
-            [conversation(example.question, prompt) for example in usable],
+            [prompt.conversation(example.question) for example in usable],
             continue_final_message=True, tokenize=True, return_dict=False,
         )  # fmt: skip
         answers = tokenizer([" " + example.answer for example in usable], add_special_tokens=False).input_ids
@@ -116,12 +118,19 @@ class ExampleBatches:
         self.questions = [(list(p), [*a, end]) for p, a in zip(prompts, answers, strict=True)]
         keep = [i for i, (p, a) in enumerate(self.questions) if len(p) + len(a) <= 160]
         self.questions, self.examples = [self.questions[i] for i in keep], [usable[i] for i in keep]
-        spans = tokenizer([" " + corpus.texts[e.gold] for e in self.examples], add_special_tokens=False, return_offsets_mapping=True)
+        spans = tokenizer(
+            [" " + corpus.texts[e.gold] for e in self.examples], add_special_tokens=False, return_offsets_mapping=True
+        )
         self.spans = [_token_span(o, e) for o, e in zip(spans["offset_mapping"], self.examples, strict=True)]
         self._windows, self._place = self._make_windows(tokenizer)
+        drawn = range(len(self.examples))
+        # A sample, not the first ones: files follow one another.
+        self._drawn = drawn if limit is None else sorted(random.Random(0).sample(drawn, min(limit, len(drawn))))
         d = config.d_model
         self._atom_cache = StateCache(cache / "atoms.f16", [len(w.ids) for w in self._windows], 2, d)
-        self._question_cache = StateCache(cache / "questions.f16", [len(p) + len(a) - 1 for p, a in self.questions], 1, d)
+        self._question_cache = StateCache(
+            cache / "questions.f16", [len(p) + len(a) - 1 for p, a in self.questions], 1, d
+        )
 
     def _make_windows(self, tokenizer: Tokenizer) -> tuple[list[Window], dict[int, tuple[int, int]]]:
         """Pack the documents that examples need into windows; return them and each atom's (window, offset)."""
@@ -137,12 +146,12 @@ class ExampleBatches:
         return made, place
 
     def __len__(self) -> int:
-        return len(self.examples)
+        return len(self._drawn)
 
     def order(self, seed: int, epoch: int, size: int) -> list[list[int]]:
         """Return one epoch's batches of example numbers: shuffled, then grouped by length within runs of 16 batches."""
         rng = random.Random(f"{seed}/{epoch}")
-        numbers = rng.sample(range(len(self)), len(self))
+        numbers = rng.sample(self._drawn, len(self._drawn))
         chunks: list[list[int]] = []
         for run in range(0, len(numbers), 16 * size):
             group = sorted(numbers[run : run + 16 * size], key=lambda i: sum(map(len, self.questions[i])))
@@ -150,7 +159,9 @@ class ExampleBatches:
         rng.shuffle(chunks)
         return chunks
 
-    def batch(self, numbers: Sequence[int], *, rng: random.Random, distractors: Sequence[int], drop_gold: float = 0.0) -> Batch:
+    def batch(
+        self, numbers: Sequence[int], *, rng: random.Random, distractors: Sequence[int], drop_gold: float = 0.0
+    ) -> Batch:
         """Make one batch.
 
         Args:
@@ -206,7 +217,9 @@ class ExampleBatches:
                 targets[row, len(prompt) - 1 : len(prompt) - 1 + len(answer)] = torch.tensor(answer)
         return targets
 
-    def _labels(self, numbers: Sequence[int], routes: Sequence[Sequence[int]], first: dict[int, int]) -> dict[str, Tensor]:
+    def _labels(
+        self, numbers: Sequence[int], routes: Sequence[Sequence[int]], first: dict[int, int]
+    ) -> dict[str, Tensor]:
         R = max(sum(len(self.ids[atom]) for atom in route) for route in routes)
         indices = torch.full((len(numbers), R), -1)
         inside = torch.zeros(len(numbers), R + 1, dtype=torch.bool)
@@ -238,22 +251,18 @@ class ExampleBatches:
             self._question_cache.put(missing[item], states)
 
     def _run(self, texts: Sequence[Sequence[int]], layers: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """Yield (number, states) of every text, in batches of like lengths."""
         device = next(self.model.parameters()).device
-        for begin in range(0, len(texts), 32):
-            ids, mask = _pad([torch.tensor(text) for text in texts[begin : begin + 32]])
+        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+        while order:
+            # Longest first: a batch holds at most MAX_READ tokens, padding included.
+            count = max(1, MAX_READ // len(texts[order[-1]]))
+            numbers, order = order[-count:], order[:-count]
+            ids, mask = _pad([torch.tensor(texts[number]) for number in numbers])
             states = states_at(self.model, ids.to(device), mask.to(device), layers)
             stacked = torch.stack([states[layer] for layer in layers], dim=2).cpu()
-            for row in range(len(ids)):
-                yield begin + row, stacked[row, : int(mask[row].sum())]
-
-
-def conversation(question: str, prompt: PromptConfig) -> list[dict[str, str]]:
-    """Return the turns around a question, ending in the opened assistant's turn."""
-    return [
-        {"role": "system", "content": prompt.system},
-        {"role": "user", "content": question},
-        {"role": "assistant", "content": prompt.prefix},
-    ]
+            for row, number in enumerate(numbers):
+                yield number, stacked[row, : len(texts[number])]
 
 
 def end_of_turn(tokenizer: Tokenizer) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from parametric_memory.adapters.inject import inject
 from parametric_memory.config import PromptConfig
@@ -36,6 +37,8 @@ class TrainingConfig:
     """How long, how fast, and on what.
 
     Attributes:
+        examples: Questions that are drawn from; None takes all. More epochs over fewer are cheaper, since the states of
+            the lower layers are computed once a question.
         steps: Optimiser steps; the learning rate falls linearly to a twentieth over them.
         batch_size: Questions a step.
         learning_rate: At the end of the warm-up.
@@ -54,6 +57,7 @@ class TrainingConfig:
         width: Width of a code.
     """
 
+    examples: int | None = None
     steps: int = 4000
     batch_size: int = 32
     learning_rate: float = 1e-3
@@ -73,9 +77,7 @@ class TrainingConfig:
     prompt: PromptConfig = field(default_factory=PromptConfig)
 
 
-def forward(
-    network: AtomHypernetwork, model: nn.Module, targets: tuple[str, ...], batch: Batch
-) -> dict[str, Tensor]:
+def forward(network: AtomHypernetwork, model: nn.Module, targets: tuple[str, ...], batch: Batch) -> dict[str, Tensor]:
     """Return one batch's loss terms (``nll``, ``span``) and measures (``first``, ``token``, ``hit``, ``start``)."""
     config = network.config
     embedding = model.get_input_embeddings()(batch.atom_ids)  # type: ignore[operator]
@@ -108,7 +110,7 @@ def forward(
 
 
 class Trainer:
-    """The state of one training run: network, averaged network, optimiser, step. `run` goes on from wherever it stands."""
+    """The state of one training run: network, averaged network, optimiser, step."""
 
     def __init__(
         self,
@@ -124,16 +126,27 @@ class Trainer:
         from accelerate import Accelerator
 
         cpu = not torch.cuda.is_available()
-        self.accelerator = Accelerator(mixed_precision="bf16" if _fast_bf16() else "no", cpu=cpu)
+        self.accelerator = Accelerator(mixed_precision="bf16" if fast_dtype() == torch.bfloat16 else "no", cpu=cpu)
         self.model, self.targets, self.config, self.out = model, targets, config, out
         self.train, self.validation = train, validation
-        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-        self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
-        self.averaged = torch.optim.swa_utils.AveragedModel(
-            network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
         )
+        self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
+        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema))  # type: ignore[no-untyped-call]
         self.step = 0
         out.mkdir(parents=True, exist_ok=True)
+
+    def begin(self) -> None:
+        """Start anew from the network as it now is: the average begins there, and the log of an earlier run goes."""
+        self.averaged.module.load_state_dict(self.accelerator.unwrap_model(self.network).state_dict())
+        (self.out / "log.jsonl").unlink(missing_ok=True)
+
+    def averaged_network(self) -> AtomHypernetwork:
+        """Return the averaged network, which is what is evaluated and shipped."""
+        averaged: Any = self.averaged.module
+        network: AtomHypernetwork = averaged.eval()
+        return network
 
     def run(self, *, progress: Callable[[int, Mapping[str, float]], None] | None = None) -> None:
         """Train to the last step, saving and validating on the way.
@@ -178,8 +191,8 @@ class Trainer:
         loss = terms["nll"] + config.span_weight * terms["span"]
         if not bool(torch.isfinite(loss)):
             raise NonFiniteLossError(
-                f"training step {self.step}: the loss is {float(loss)} on the examples {numbers}; the last checkpoint in "
-                f"{self.out} is intact: resume with a lower learning rate or without these examples"
+                f"training step {self.step}: the loss is {loss.item()} on the examples {numbers}; the last checkpoint "
+                f"in {self.out} is intact: resume with a lower learning rate or without these examples"
             )
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
@@ -191,7 +204,7 @@ class Trainer:
     @torch.no_grad()
     def validate(self, distractors: int, *, limit: int = 512) -> dict[str, float]:
         """Return the mean terms on held-out documents, by the averaged weights, with this many distractors a row."""
-        network = self.averaged.module.eval()
+        network = self.averaged_network()
         size = self.config.batch_size
         sums = []
         for numbers in self.validation.order(0, 0, size)[: max(1, limit // size)]:
@@ -227,10 +240,12 @@ class Trainer:
         if not path.exists():
             return False
         state: dict[str, Any] = torch.load(path, map_location=self.accelerator.device, weights_only=True)
-        if state["config"] != asdict(self.config):
+        ours = asdict(self.config)
+        others = {name: value for name, value in state["config"].items() if value != ours.get(name)}
+        if others:
             raise CheckpointError(
-                f"resuming from {path}: it was made with {state['config']}, this run has {asdict(self.config)}; "
-                "use the same settings or another --out"
+                f"resuming from {path}: it was made with other settings, {others}, than this run, "
+                f"{ {name: ours.get(name) for name in others} }; use the same ones or another folder"
             )
         self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
@@ -258,8 +273,9 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: sum(column) / max(1, len(column)) for name, column in values.items()}
 
 
-def _fast_bf16() -> bool:
-    """Whether this machine multiplies bf16 matrices faster than float32 ones."""
+def fast_dtype() -> torch.dtype:
+    """Return bfloat16 where this machine multiplies its matrices faster than float32 ones, else float32."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.bfloat16 if fast else torch.float32

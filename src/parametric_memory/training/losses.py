@@ -24,8 +24,8 @@ def answer_nll(logits: Tensor, targets: Tensor) -> Tensor:
 def span_nll(gates: Gates, inside: Tensor, start: Tensor) -> Tensor:
     """Return how badly the gates find the answer: ``-mean_t∈span log p_inside(t) + log(1/|span|) - log p_start``.
 
-    The first term is the KL divergence from the uniform distribution over the answer's tokens, so both parts are 0 for perfect
-    gates. Rows that nothing answers have "none of these" as their span.
+    The first two terms are the KL divergence from the uniform distribution over the answer's tokens, so that all is 0
+    for perfect gates. Rows that nothing answers have "none of these" as their span.
 
     Args:
         gates: Log-probabilities, (rows, R + 1).
@@ -39,7 +39,7 @@ def span_nll(gates: Gates, inside: Tensor, start: Tensor) -> Tensor:
 
 
 def gate_hits(gates: Gates, inside: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the share of rows whose most probable token lies in the answer, and whose most probable start is its first."""
+    """Return the shares of rows whose most probable token is in the answer, and whose most probable start is right."""
     rows = torch.arange(len(inside), device=inside.device)
     token = inside[rows, gates.inside.argmax(dim=1)].float().mean()
     first = start[rows, gates.start.argmax(dim=1)].float().mean()

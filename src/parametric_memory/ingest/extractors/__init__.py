@@ -1,1 +1,5 @@
-"""ingest/extractors"""
+"""Extractors: passages in, typed atoms out; each is a `parametric_memory.protocols.Extractor`."""
+
+from parametric_memory.ingest.extractors.rules import RuleExtractor
+
+__all__ = ["RuleExtractor"]

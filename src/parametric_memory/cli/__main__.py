@@ -1,0 +1,5 @@
+"""`python -m parametric_memory.cli` is `pmem`."""
+
+from parametric_memory.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""`pmem ask` and `pmem explain`: questions to the memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from parametric_memory.cli.exits import Exit
+from parametric_memory.cli.memory import open_memory
+from parametric_memory.cli.options import (
+    AsJson,
+    Base,
+    CheckpointFolder,
+    ConfigFile,
+    Filter,
+    Folder,
+    UserId,
+    filters_of,
+)
+from parametric_memory.cli.printing import hint, show_answer, show_json, show_route
+from parametric_memory.cli.records import answer_record, route_record
+
+
+def _words(question: str) -> str:
+    if not question.strip():
+        raise typer.BadParameter("it is empty; ask in plain words")
+    return question
+
+
+Question = Annotated[str, typer.Argument(callback=_words, help="In plain words.", show_default=False)]
+
+
+def ask(
+    question: Question,
+    mode: Annotated[
+        Literal["atoms", "hybrid", "in_context", "closed_book"],
+        typer.Option(help="From weights; from weights and one sentence; from a prompt, as RAG does; from nothing."),
+    ] = "atoms",
+    memory: Folder = Path("memory"),
+    base: Base = None,
+    checkpoint: CheckpointFolder = None,
+    config: ConfigFile = None,
+    user_id: UserId = None,
+    filters: Filter = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a question from the memory, and say where the answer stands."""
+    scope = filters_of(filters, user_id=user_id)
+    with open_memory(memory, base=base, checkpoint=checkpoint, config=config) as opened:
+        answer = opened.ask(question, mode=mode, filters=scope)
+    if as_json:
+        show_json(answer_record(answer))
+    else:
+        show_answer(answer)
+    if answer.abstained:
+        hint("nothing in the memory answers this; `pmem explain` shows what was considered")
+        raise typer.Exit(Exit.ABSTAINED)
+
+
+def explain(
+    question: Question,
+    memory: Folder = Path("memory"),
+    base: Base = None,
+    checkpoint: CheckpointFolder = None,
+    config: ConfigFile = None,
+    user_id: UserId = None,
+    filters: Filter = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which atoms a question finds, which are taken, and why; nothing is generated."""
+    scope = filters_of(filters, user_id=user_id)
+    with open_memory(memory, base=base, checkpoint=checkpoint, config=config) as opened:
+        route = opened.explain(question, filters=scope)
+    if as_json:
+        show_json(route_record(route))
+    else:
+        show_route(route)

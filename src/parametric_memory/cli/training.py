@@ -1,0 +1,62 @@
+"""`pmem train`: compilers for a base model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parametric_memory.cli.options import Base
+from parametric_memory.cli.printing import stdout
+from parametric_memory.cli.progress import progress
+
+app = typer.Typer(no_args_is_help=True, help="Train a compiler.")
+
+
+@app.callback()
+def train() -> None:
+    """Train a compiler."""
+
+
+@app.command()
+def hypernetwork(  # noqa: PLR0913, PLR0917 - one option each
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of *.jsonl or *.jsonl.gz with questions.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Takes the log, the state to resume from, the checkpoint.")],
+    base: Base = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    examples: Annotated[int | None, typer.Option(min=1, help="Questions that are drawn from; all by default.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Questions a step.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Adapted layers, counted from the last.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Width of a code.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0.0, help="At the end of the warm-up.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the order, the distractors and the initial weights.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from what --out holds.")] = True,
+) -> None:
+    """Train a hypernetwork on questions and answers. Stop it and start it again: it goes on where it was."""
+    import torch
+
+    from parametric_memory.backends import BUILTIN_BASE
+    from parametric_memory.training import TrainingConfig, train_hypernetwork
+
+    if threads:
+        torch.set_num_threads(threads)
+    given = {
+        "steps": steps, "examples": examples, "batch_size": batch_size, "layers": layers, "width": width,
+        "learning_rate": learning_rate, "seed": seed,
+    }  # fmt: skip
+    config = TrainingConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    with progress("training", config.steps) as advance:
+
+        def show(step: int, means: Mapping[str, float]) -> None:
+            advance(
+                step,
+                f"{step}/{config.steps} steps, " + ", ".join(f"{name} {means[name]:.2f}" for name in ("nll", "first")),
+            )
+
+        folder = train_hypernetwork(
+            data=data, out=out, base=base or BUILTIN_BASE, config=config, resume=resume, progress=show
+        )
+    stdout().print(f"wrote {folder}", soft_wrap=True)

@@ -1,0 +1,219 @@
+"""The atom compiler: one forward pass of the frozen base model over the text, then the hypernetwork, gives the codes.
+
+Atoms of one document are read together, in windows, so that each has seen its context. What is stored is the code (one
+short vector per token, and the token ids); `materialise` turns it into a micro-LoRA of two ranks per token, and
+`gate` says for a question how much each of these ranks may speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from parametric_memory.adapters.payload import pack, unpack
+from parametric_memory.errors import AdapterMismatchError, CompilationError, CorruptAdapterError
+from parametric_memory.hypernetwork.checkpoint import Checkpoint
+from parametric_memory.hypernetwork.network import directions, features
+from parametric_memory.hypernetwork.prompts import render
+from parametric_memory.hypernetwork.states import states_at
+from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
+from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, TokenGates
+
+Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
+
+MAX_READ = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """At most ``max_tokens`` tokens of an atom: its number, and the tokens."""
+
+    atom: int
+    ids: list[int]
+
+
+class HypernetworkCompiler:
+    """Compiles atoms with a trained hypernetwork for the base model it was trained on."""
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, checkpoint: Checkpoint, *, fingerprint: str) -> None:
+        """Take a base model, told by its fingerprint, and a checkpoint that was trained on it.
+
+        Raises:
+            AdapterMismatchError: If the checkpoint was trained on another base model.
+        """
+        if checkpoint.spec.base_fingerprint != fingerprint:
+            raise AdapterMismatchError(
+                f"using a hypernetwork trained on {checkpoint.spec.base_model}: the loaded base model has other "
+                "weights; load that base model, or train a hypernetwork for this one with `pmem train hypernetwork`",
+                expected=checkpoint.spec.base_fingerprint,
+                actual=fingerprint,
+            )
+        self._model, self._tokenizer, self._checkpoint = model, tokenizer, checkpoint
+        self._device = next(model.parameters()).device
+        self._network = checkpoint.network.to(self._device)
+
+    @property
+    def name(self) -> str:
+        """``hypernetwork:`` and the digest of the weights."""
+        return f"hypernetwork:{self._checkpoint.digest}"
+
+    @property
+    def spec(self) -> AdapterSpec:
+        """What its adapters fit."""
+        return self._checkpoint.spec
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint in use, with the prompt it was trained with."""
+        return self._checkpoint
+
+    @torch.inference_mode()
+    def compile(self, atoms: Sequence[Atom]) -> list[AtomCode]:
+        """Return one code per atom, in order.
+
+        Raises:
+            CompilationError: If an atom has no text, or the base model fails on it.
+        """
+        for atom in atoms:
+            if not atom.text.strip():
+                raise _failure(atom, "its text is empty; remove it")
+        pieces = self._pieces(atoms)
+        parts: list[list[Tensor]] = [[] for _ in atoms]
+        for piece, code in zip(pieces, self._encode(atoms, pieces), strict=True):
+            parts[piece.atom].append(code)
+        tokens = atom_ids(self._tokenizer, [atom.text for atom in atoms])
+        codes = [torch.cat(part) for part in parts]
+        for atom, code in zip(atoms, codes, strict=True):
+            if not bool(code.isfinite().all()):
+                raise _failure(atom, "its code is not finite; report this with the text")
+        return [
+            AtomCode(
+                atom.id,
+                self.spec,
+                self.name,
+                pack({"code": code.half(), "tokens": torch.tensor(ids, dtype=torch.int32)}),
+            )
+            for atom, code, ids in zip(atoms, codes, tokens, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def materialise(self, codes: Sequence[AtomCode]) -> list[AtomAdapter]:
+        """Return one adapter per code: rank 2T for an atom of T tokens.
+
+        Raises:
+            CorruptAdapterError: If a payload cannot be decoded.
+            AdapterMismatchError: If a code was made by another compiler.
+        """
+        adapters = []
+        for code in codes:
+            u, tokens = self._decode(code)
+            factors = self._network.factors(u, directions(self._model, tokens))
+            adapters.append(AtomAdapter(code.atom_id, self.spec, dict(zip(self.spec.targets, factors, strict=True))))
+        return adapters
+
+    @torch.inference_mode()
+    def gate(self, question: str, codes: Sequence[AtomCode]) -> TokenGates:
+        """Find which tokens of these atoms answer the question, among all of them at once.
+
+        Raises:
+            CorruptAdapterError: If a payload cannot be decoded.
+            AdapterMismatchError: If a code was made by another compiler.
+        """
+        if not codes:
+            return TokenGates((), (), 1.0)
+        us = [self._decode(code)[0] for code in codes]
+        lengths = [len(u) for u in us]
+        ids = torch.tensor(
+            [render(self._tokenizer, self._checkpoint.prompt.conversation(question))], device=self._device
+        )
+        layer = self._network.config.first_layer
+        seen = torch.ones_like(ids, dtype=torch.bool)
+        states = states_at(self._model, ids, seen, [layer])[layer]
+        together = torch.cat(us)[None]
+        present = torch.ones(together.shape[:2], dtype=torch.bool, device=self._device)
+        gates = self._network.gates(together, present, states, seen)
+        ranks = self._network.rank_gates(gates)[0]
+        speaking, starting = (torch.split(half, lengths) for half in ranks.chunk(2))
+        shares = torch.split(gates.inside[0, :-1].exp(), lengths)
+        return TokenGates(
+            ranks=tuple(tuple(torch.cat(pair).tolist()) for pair in zip(speaking, starting, strict=True)),
+            shares=tuple(float(share.sum()) for share in shares),
+            nothing=float(gates.inside[0, -1].exp()),
+        )
+
+    def _pieces(self, atoms: Sequence[Atom]) -> list[_Piece]:
+        """Cut the atoms' tokens into pieces that the encoder can take."""
+        longest = self._network.config.max_tokens
+        ids = atom_ids(self._tokenizer, [atom.text for atom in atoms])
+        return [
+            _Piece(number, tokens[begin : begin + longest])
+            for number, tokens in enumerate(ids)
+            for begin in range(0, len(tokens), longest)
+        ]
+
+    def _encode(self, atoms: Sequence[Atom], pieces: Sequence[_Piece]) -> list[Tensor]:
+        """Return the code of every piece, (tokens, width)."""
+        codes: dict[int, Tensor] = {}
+        c = self._network.config
+        layers = (0, c.middle_layer, c.first_layer)
+        for batch in self._batches(atoms, pieces):
+            ids, mask = _pad([torch.tensor(window.ids, device=self._device) for _, window in batch])
+            states = states_at(self._model, ids, mask, layers)
+            places = [(first + n, row, at) for row, (first, w) in enumerate(batch) for n, at in w.pieces]
+            spans = [(row, slice(at, at + len(pieces[number].ids))) for number, row, at in places]
+            cut = [{layer: states[layer][row, span] for layer in layers} for row, span in spans]
+            read, present = _pad([features(part, c) for part in cut])
+            for (number, _, _), code in zip(places, self._network.encode(read, present), strict=True):
+                codes[number] = code[: len(pieces[number].ids)]
+        return [codes[number] for number in range(len(pieces))]
+
+    def _batches(self, atoms: Sequence[Atom], pieces: Sequence[_Piece]) -> Iterator[list[tuple[int, Window]]]:
+        """Yield windows, with the number of their first piece, in batches of like lengths."""
+        made: list[tuple[int, Window]] = []
+        first = 0
+        for (_, context), group in groupby(pieces, key=lambda p: (atoms[p.atom].document_id, atoms[p.atom].context)):
+            together = [piece.ids for piece in group]
+            made += [(first, window) for window in windows(self._tokenizer, context, together)]
+            first += len(together)
+        made.sort(key=lambda item: len(item[1].ids))
+        while made:
+            count = max(1, MAX_READ // len(made[-1][1].ids))
+            yield made[-count:]
+            made = made[:-count]
+
+    def _decode(self, code: AtomCode) -> tuple[Tensor, Tensor]:
+        """Return a code's vectors, (T, width) float32, and its token ids, (T,)."""
+        if code.compiler != self.name or code.spec != self.spec:
+            raise AdapterMismatchError(
+                f"reading the code of atom {code.atom_id}: it was compiled by {code.compiler} for "
+                f"{code.spec.base_model}, not by {self.name}; compile its document again",
+                expected=self.name,
+                actual=code.compiler,
+            )
+        tensors, _ = unpack(code.payload)
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        length = len(tensors.get("tokens", ()))
+        if shapes != {"code": (length, self._network.config.width), "tokens": (length,)}:
+            raise CorruptAdapterError(
+                f"reading the code of atom {code.atom_id}: it holds {shapes}, expected tokens (T,) and a code "
+                f"(T, {self._network.config.width}); compile its document again"
+            )
+        return tensors["code"].float().to(self._device), tensors["tokens"].long().to(self._device)
+
+
+def _failure(atom: Atom, problem: str) -> CompilationError:
+    return CompilationError(
+        f"compiling atom {atom.id} ({atom.statement[:60]!r}): {problem}", document_id=atom.document_id, span=atom.span
+    )
+
+
+def _pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Right-pad rows of (length, ...) with zeros; return them and their mask."""
+    padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    lengths = torch.tensor([len(row) for row in rows], device=padded.device)
+    return padded, torch.arange(padded.shape[1], device=padded.device)[None] < lengths[:, None]

@@ -1,0 +1,96 @@
+"""A hypernetwork on disk: a folder with ``config.json``, ``model.safetensors`` (fp16) and a card, ``README.md``.
+
+A checkpoint belongs to one base model, told by the fingerprint of its weights, and to the prompt it was trained with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+
+from parametric_memory.config import PromptConfig
+from parametric_memory.errors import CheckpointError
+from parametric_memory.hypernetwork.network import AtomHypernetwork, HypernetworkConfig
+from parametric_memory.types import AdapterSpec
+
+FORMAT = 1
+#: Checkpoints that come with the package, by the name of their base model.
+SHIPPED = Path(__file__).parent / "checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained hypernetwork and what it belongs to; ``digest`` names its weights."""
+
+    network: AtomHypernetwork
+    spec: AdapterSpec
+    prompt: PromptConfig
+    digest: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, card: str = "") -> None:
+    """Write a checkpoint; the weights are rounded to fp16.
+
+    Args:
+        checkpoint: What to write; its digest is ignored.
+        folder: Made if it is not there.
+        card: The README.md: data, licences, time, machine, scores.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: tensor.detach().cpu().half().contiguous() for name, tensor in checkpoint.network.state_dict().items()
+    }
+    safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = {
+        "format": FORMAT,
+        "hypernetwork": asdict(checkpoint.network.config),
+        "spec": asdict(checkpoint.spec),
+        "prompt": asdict(checkpoint.prompt),
+        "training": dict(checkpoint.training),
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    if card:
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint; the network is float32, on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: If the folder lacks a file, or its weights are damaged or not of the shape its config says.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config["format"] > FORMAT:
+            raise CheckpointError(
+                f"loading {folder}: its format is {config['format']}, this version reads {FORMAT}: upgrade"
+            )
+        network = AtomHypernetwork(HypernetworkConfig(**config["hypernetwork"]))
+        spec = AdapterSpec(**config["spec"] | {"targets": tuple(config["spec"]["targets"])})
+        prompt = PromptConfig(**config["prompt"])
+        weights = (folder / "model.safetensors").read_bytes()
+        state = {name: tensor.float() for name, tensor in safetensors.torch.load(weights).items()}
+        network.load_state_dict(state)
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"loading the hypernetwork checkpoint {folder}: {error}; it needs config.json and model.safetensors as "
+            "`pmem train hypernetwork` writes them"
+        ) from error
+    digest = hashlib.blake2b(weights, digest_size=6).hexdigest()
+    return Checkpoint(network.eval().requires_grad_(False), spec, prompt, digest, config["training"])
+
+
+def shipped_checkpoint(fingerprint: str) -> Path | None:
+    """Return the folder of the checkpoint that comes with the package for this base model, if there is one."""
+    for config in sorted(SHIPPED.glob("*/config.json")):
+        if json.loads(config.read_text(encoding="utf-8"))["spec"]["base_fingerprint"] == fingerprint:
+            return config.parent
+    return None

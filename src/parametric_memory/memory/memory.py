@@ -1,0 +1,535 @@
+"""`ParametricMemory`: the verbs. It wires the rooms together and does nothing clever of its own.
+
+add:  read → extract → encode_keys → compile → store.put
+ask:  encode_query → candidates → route → gate → adapters → compose → inject + generate → Answer
+
+Every arrow is a public method, so that one can stop, look, change, and go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from parametric_memory.adapters import compose, export_peft
+from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
+from parametric_memory.compilers.hypernetwork import HypernetworkCompiler
+from parametric_memory.config import GenerationConfig, MemoryConfig, PromptConfig
+from parametric_memory.errors import CheckpointError, IngestError
+from parametric_memory.hypernetwork.checkpoint import load_checkpoint, shipped_checkpoint
+from parametric_memory.ingest import RuleExtractor, extract_document
+from parametric_memory.memory.answers import MODES, AnswerStream, Mode, Stopwatch, best_first, citation
+from parametric_memory.memory.sources import documents_of
+from parametric_memory.protocols import Backend, Compiler, Extractor, GatingCompiler, KeyEncoder, Router
+from parametric_memory.routing import SentenceTransformerEncoder, SimilarityRouter
+from parametric_memory.store import AtomStore, Stats
+from parametric_memory.types import (
+    Answer,
+    Atom,
+    AtomAdapter,
+    AtomCode,
+    AtomKey,
+    Candidate,
+    Citation,
+    ComposedAdapter,
+    Conversation,
+    Document,
+    Metadata,
+    Query,
+    Route,
+    Scalar,
+    Usage,
+)
+
+logger = logging.getLogger(__name__)
+Filters = Mapping[str, Scalar | Sequence[Scalar]]
+
+
+class ParametricMemory:
+    """Documents compiled into weights, and answers from them.
+
+    Safe to use from several threads. Close it, or use it in a ``with``, so that the key index is written.
+    """
+
+    def __init__(
+        self,
+        *,
+        backend: Backend,
+        compiler: Compiler,
+        key_encoder: KeyEncoder,
+        path: Path | str,
+        router: Router | None = None,
+        extractor: Extractor | None = None,
+        prompt: PromptConfig | None = None,
+        config: MemoryConfig | None = None,
+    ) -> None:
+        """Wire the parts and open the store at `path`, making it if it is not there.
+
+        Raises:
+            AdapterMismatchError: If the store was made for another base model, compiler or key encoder.
+            StoreVersionError: If it was written by a newer version.
+        """
+        self.config = config or MemoryConfig()
+        self.backend, self.compiler, self.key_encoder = backend, compiler, key_encoder
+        self.router: Router = router or SimilarityRouter(self.config.routing)
+        self.extractor: Extractor = extractor or RuleExtractor(max_chars=self.config.ingest.max_atom_chars)
+        self.prompt = prompt or PromptConfig()
+        self.store = AtomStore.open(
+            Path(path),
+            spec=compiler.spec,
+            key_encoder=key_encoder.name,
+            dim=key_encoder.dim,
+            compiler=compiler.name,
+            config=self.config.store,
+        )
+        self._disabled: ContextVar[bool] = ContextVar("parametric_memory_disabled", default=False)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        base: str | Path = BUILTIN_BASE,
+        *,
+        path: str | Path,
+        key_encoder: str | Path = BUILTIN_KEY_ENCODER,
+        checkpoint: str | Path | None = None,
+        config: MemoryConfig | None = None,
+        device: str | None = None,
+        dtype: Any = None,
+        device_map: Any = None,
+        cache_dir: str | Path | None = None,
+    ) -> Self:
+        """Load a base model, its atom compiler and a key encoder, and open the memory at `path`.
+
+        Args:
+            base: The built-in alias, a local folder, or a hub id.
+            path: Folder of the memory; made if it is not there.
+            key_encoder: The built-in alias, a local folder, or a hub id of a sentence-transformers model.
+            checkpoint: Folder of a hypernetwork trained on this base model; by default the one in the package.
+            config: All other settings.
+            device: ``cpu``, ``cuda`` or ``mps``; by default the best there is.
+            dtype: Of the base model; by default bfloat16 on a GPU and float32 elsewhere.
+            device_map: Passed to accelerate, for base models larger than one device.
+            cache_dir: Where the built-in models are unpacked; by default the user's cache directory.
+
+        Raises:
+            BackendError: If a model cannot be found or loaded.
+            CheckpointError: If there is no hypernetwork for this base model.
+            AdapterMismatchError: If the memory or the checkpoint belongs to another base model.
+        """
+        backend = HuggingFaceBackend.from_pretrained(
+            base, device=device, dtype=dtype, device_map=device_map, cache_dir=cache_dir
+        )
+        folder = Path(checkpoint) if checkpoint else shipped_checkpoint(backend.fingerprint)
+        if folder is None:
+            raise CheckpointError(
+                f"loading the compiler for {base}: the package has no checkpoint for this base model; train one with "
+                "`pmem train hypernetwork --base …` and pass its folder as checkpoint="
+            )
+        trained = load_checkpoint(folder)
+        compiler = HypernetworkCompiler(backend.model, backend.tokenizer, trained, fingerprint=backend.fingerprint)
+        encoder = SentenceTransformerEncoder(
+            resolve_key_encoder(key_encoder, cache_dir=cache_dir),
+            name=str(key_encoder),
+            device=device or str(backend.model.device),
+        )
+        return cls(
+            backend=backend, compiler=compiler, key_encoder=encoder, path=path, prompt=trained.prompt, config=config
+        )
+
+    # ---------------------------------------------------------------- the write path
+
+    def add(
+        self,
+        content: Any,
+        *,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        metadata: Metadata | None = None,
+        progress: Callable[[Document, int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Compile documents into the memory: what is there already is left alone, what changed is replaced.
+
+        Args:
+            content: A text; a `pathlib.Path` of a file or a folder; messages; LangChain or LlamaIndex documents; or a
+                sequence of these.
+            user_id: Whose knowledge it is.
+            agent_id: Which agent's it is.
+            run_id: Which conversation it comes from.
+            metadata: Kept with every atom, for filters and citations.
+            progress: Called after each document with it and the number of its atoms that were compiled.
+
+        Returns:
+            ``{"results": [{"id", "memory", "event", "source"}], "errors": [{"source", "error"}]}``: one result an
+            atom, its event ADD, UPDATE, DELETE or NONE (it was there already); one error per file that cannot be read.
+
+        Raises:
+            StoreLockedError: If another process is writing to the memory for too long.
+            UnreadableDocumentError: If `content` is a single text or file that cannot be read.
+        """
+        scope = _filters(None, user_id=user_id, agent_id=agent_id, run_id=run_id)
+        results: list[dict[str, Any]] = []
+        errors: list[dict[str, str]] = []
+        for document in self.read(content, metadata={**(metadata or {}), **scope}):
+            if isinstance(document, IngestError):
+                errors.append({"source": getattr(document, "source", ""), "error": str(document)})
+                continue
+            events = self._add_document(document)
+            results += events
+            if not events:
+                errors.append({"source": document.source, "error": "nothing in it to remember"})
+            if progress:
+                progress(document, sum(event["event"] in {"ADD", "UPDATE"} for event in events))
+        return {"results": results, "errors": errors}
+
+    def read(self, content: Any, *, metadata: Metadata | None = None) -> Iterator[Document | IngestError]:
+        """Yield the documents in `content`; a file of a folder that cannot be read yields its error instead."""
+        return documents_of(content, metadata=metadata or {}, config=self.config.ingest)
+
+    def extract(self, document: Document) -> list[Atom]:
+        """Return a document's atoms, in order."""
+        return extract_document(document, self.extractor, self.config.ingest)
+
+    def encode_keys(self, atoms: Sequence[Atom]) -> list[AtomKey]:
+        """Return one key per atom."""
+        vectors = self.key_encoder.encode_atoms([atom.statement for atom in atoms])
+        return [AtomKey(atom.id, vector) for atom, vector in zip(atoms, vectors, strict=True)]
+
+    def compile(self, atoms: Sequence[Atom]) -> list[AtomCode]:
+        """Return one code per atom."""
+        return list(self.compiler.compile(atoms)) if atoms else []
+
+    def _add_document(self, document: Document) -> list[dict[str, Any]]:
+        if self.store.unchanged(document):
+            return [_event(atom, "NONE") for atom in self.store.atoms_of(document.id)]
+        atoms = self.extract(document)
+        missing = self.store.missing(document, atoms)
+        new = [atom for atom in atoms if atom.id in missing]
+        before = {atom.id: atom for atom in self.store.atoms_of(document.id)}
+        receipt = self.store.put(document, atoms, self.encode_keys(new), self.compile(new))
+        logger.info(
+            "added %s: %d atoms compiled, %d kept, %d deleted",
+            document.source or document.id, len(new), len(receipt.kept), len(receipt.deleted),
+        )  # fmt: skip
+        changes = {
+            "ADD": receipt.added, "UPDATE": receipt.updated, "NONE": receipt.kept, "DELETE": receipt.deleted,
+        }  # fmt: skip
+        by_id = before | {atom.id: atom for atom in atoms}
+        return [_event(by_id[atom_id], event) for event, ids in changes.items() for atom_id in ids]
+
+    # ---------------------------------------------------------------- the read path
+
+    def ask(
+        self,
+        question: str,
+        *,
+        mode: Mode = "atoms",
+        filters: Filters | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        generation: GenerationConfig | None = None,
+    ) -> Answer:
+        """Answer a question.
+
+        Args:
+            question: In plain words.
+            mode: ``atoms``: from weights, nothing in the prompt. ``hybrid``: from weights and the best atom's
+                sentence. ``in_context``: the retrieved sentences in the prompt, as RAG does. ``closed_book``: the
+                bare base model.
+            filters: Only atoms whose metadata has these values (of a list, any).
+            user_id: A filter, spelled for short.
+            agent_id: Another.
+            run_id: Another.
+            generation: Length, temperature, stop strings.
+
+        Raises:
+            ValueError: If the mode is unknown or the question empty.
+            GenerationError: If the base model fails.
+        """
+        watch = Stopwatch()
+        scope = _filters(filters, user_id=user_id, agent_id=agent_id, run_id=run_id)
+        draft, conversation, adapter = self._prepare(question, mode, scope, watch)
+        if draft.abstained and self.config.unknown is not None:
+            return replace(draft, text=self.config.unknown)
+        with watch("generate"):
+            [made] = self.backend.generate(
+                [conversation], adapters=[adapter], config=generation or self.config.generation
+            )
+        usage = replace(made.usage, knowledge_tokens=draft.usage.knowledge_tokens)
+        return replace(draft, text=made.text.strip(), usage=usage, timings=watch.stages)
+
+    def stream(
+        self,
+        question: str,
+        *,
+        mode: Mode = "atoms",
+        filters: Filters | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        generation: GenerationConfig | None = None,
+    ) -> AnswerStream:
+        """Answer a question piece by piece; takes what `ask` takes. The route is known before the first piece."""
+        scope = _filters(filters, user_id=user_id, agent_id=agent_id, run_id=run_id)
+        watch = Stopwatch()
+        draft, conversation, adapter = self._prepare(question, mode, scope, watch)
+        if draft.abstained and self.config.unknown is not None:
+            return AnswerStream(iter([self.config.unknown]), draft)
+        pieces = self.backend.stream(conversation, adapter=adapter, config=generation or self.config.generation)
+        return AnswerStream(pieces, replace(draft, timings=watch.stages))
+
+    def explain(self, question: str, *, filters: Filters | None = None, **scope: str | None) -> Route:
+        """Return the route of a question, gates included, and stop before any adapter is made."""
+        query = self.encode_query(question)
+        return self.gate(question, self.route(query, self.candidates(query, filters=_filters(filters, **scope))))
+
+    def encode_query(self, question: str) -> Query:
+        """Return the question with its key.
+
+        Raises:
+            ValueError: If there is no question.
+        """
+        if not question.strip():
+            raise ValueError("asking the memory: the question is empty; pass one in plain words")
+        return Query(question, self.key_encoder.encode_query(question))
+
+    def candidates(self, query: Query, *, filters: Filters | None = None) -> list[Candidate]:
+        """Return the atoms that the similarity stage finds, by keys and by words."""
+        return self.store.search(query.text, query.vector, self.config.routing.candidates, filters=filters or None)
+
+    def route(self, query: Query, candidates: Sequence[Candidate]) -> Route:
+        """Return which candidates answer the query."""
+        return self.router.route(query, candidates)
+
+    def gate(self, question: str, route: Route) -> Route:
+        """Return the route with rank gates and shares, if the compiler can find them."""
+        if not isinstance(self.compiler, GatingCompiler) or not route.selected:
+            return route
+        gates = self.compiler.gate(question, self.store.codes([routed.atom.id for routed in route.selected]))
+        gated = [
+            replace(routed, rank_gates=ranks, share=share)
+            for routed, ranks, share in zip(route.selected, gates.ranks, gates.shares, strict=True)
+        ]
+        return replace(route, selected=tuple(sorted(gated, key=lambda routed: -(routed.share or 0.0))))
+
+    def adapters(self, route: Route) -> list[AtomAdapter]:
+        """Return the adapters of the route's atoms, made from their codes."""
+        return list(self.compiler.materialise(self.store.codes([routed.atom.id for routed in route.selected])))
+
+    def compose(self, route: Route, adapters: Sequence[AtomAdapter] | None = None) -> ComposedAdapter | None:
+        """Return the route's adapters as one; None for an empty route."""
+        if not route.selected:
+            return None
+        return compose(
+            self.adapters(route) if adapters is None else adapters,
+            weights=[routed.weight for routed in route.selected],
+            rank_gates=[routed.rank_gates for routed in route.selected],
+            max_rank=self.config.max_rank,
+        )
+
+    def _prepare(
+        self, question: str, mode: Mode, filters: Filters, watch: Stopwatch
+    ) -> tuple[Answer, Conversation, ComposedAdapter | None]:
+        """Do everything before the base model speaks: return the answer without its text, the prompt, the adapter."""
+        if mode not in MODES:
+            raise ValueError(f"asking in mode {mode!r}: expected one of {', '.join(MODES)}")
+        if mode == "closed_book" or self._disabled.get():
+            empty = Answer("", Route(question, ()), Usage(0, 0), mode="closed_book")
+            return empty, self.prompt.conversation(question), None
+        with watch("encode"):
+            query = self.encode_query(question)
+        with watch("search"):
+            candidates = self.candidates(query, filters=filters)
+        with watch("route"):
+            route = self.route(query, candidates)
+        if mode == "in_context":
+            route = replace(route, selected=tuple(best_first(route, self.config.routing.max_atoms)), abstained=False)
+        adapter = None
+        if mode in {"atoms", "hybrid"}:
+            with watch("gate"):
+                route = self.gate(question, route)
+            with watch("materialise"):
+                adapters = self.adapters(route)
+            with watch("compose"):
+                adapter = self.compose(route, adapters)
+        shown = {"atoms": 0, "hybrid": 1, "in_context": len(route.selected)}[mode]
+        passages = [routed.atom.statement for routed in route.selected[:shown]]
+        knowledge = sum(self.backend.count_tokens(passage) for passage in passages)
+        draft = Answer("", route, Usage(0, 0, knowledge), self.cite(route), watch.stages, mode)
+        return draft, self.prompt.conversation(question, passages), adapter
+
+    def cite(self, route: Route) -> tuple[Citation, ...]:
+        """Return where the route's atoms were read, best first."""
+        documents = {d: self.store.document(d) for d in dict.fromkeys(r.atom.document_id for r in route.selected)}
+        return tuple(citation(routed, documents[routed.atom.document_id]) for routed in route.selected)
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Answer from the bare base model inside the block, in this thread or task only: same weights, memory off."""
+        token = self._disabled.set(True)
+        try:
+            yield
+        finally:
+            self._disabled.reset(token)
+
+    # ---------------------------------------------------------------- looking and keeping
+
+    def search(
+        self, query: str, *, top_k: int = 8, filters: Filters | None = None, **scope: str | None
+    ) -> dict[str, Any]:
+        """Return the atoms nearest to a query, best first: ``{"results": [{"id", "memory", "score", …}]}``. No gate."""
+        encoded = self.encode_query(query)
+        k = max(top_k, self.config.routing.candidates)
+        found = self.store.search(encoded.text, encoded.vector, k, filters=_filters(filters, **scope) or None)
+        best = best_first(self.route(encoded, found), top_k)
+        return {"results": [_record(routed.atom) | {"score": routed.score} for routed in best]}
+
+    def get(self, memory_id: str) -> dict[str, Any]:
+        """Return one atom.
+
+        Raises:
+            AtomNotFoundError: If there is none of this id.
+        """
+        return _record(self.store.get(memory_id))
+
+    def get_all(
+        self, *, filters: Filters | None = None, limit: int | None = None, offset: int = 0, **scope: str | None
+    ) -> dict[str, Any]:
+        """Return the atoms that match, in the order of their documents: ``{"results": [...]}``."""
+        atoms = self.store.atoms(filters=_filters(filters, **scope) or None, limit=limit, offset=offset)
+        return {"results": [_record(atom) for atom in atoms]}
+
+    def update(self, memory_id: str, text: str) -> dict[str, Any]:
+        """Replace an atom's text and compile it anew; its id stays.
+
+        Raises:
+            AtomNotFoundError: If there is none of this id.
+            ValueError: If the text is empty.
+        """
+        if not text.strip():
+            raise ValueError(f"updating atom {memory_id}: the text is empty; to remove it, use delete")
+        old = self.store.get(memory_id)
+        statement = f"{old.context}: {text}" if old.context else text
+        atom = replace(old, text=text, statement=statement)
+        self.store.update(atom, self.encode_keys([atom])[0], self.compile([atom])[0])
+        return _event(atom, "UPDATE")
+
+    def delete(self, memory_id: str) -> dict[str, Any]:
+        """Remove an atom.
+
+        Raises:
+            AtomNotFoundError: If there is none of this id.
+        """
+        atom = self.store.get(memory_id)
+        self.store.delete([memory_id])
+        return _event(atom, "DELETE")
+
+    def delete_all(self, *, filters: Filters | None = None, **scope: str | None) -> dict[str, Any]:
+        """Remove all atoms that match.
+
+        Raises:
+            ValueError: If nothing narrows it down: to remove everything, use `reset`.
+        """
+        wanted = _filters(filters, **scope)
+        if not wanted:
+            raise ValueError("delete_all needs a filter, such as user_id=…; to remove everything, use reset()")
+        return {"deleted": len(self.store.delete_where(wanted).deleted)}
+
+    def erase(self, *, ids: Sequence[str] = (), filters: Filters | None = None, **scope: str | None) -> dict[str, Any]:
+        """Remove atoms so that no file of the memory holds them any more, and prove it by reading the files.
+
+        Returns:
+            A receipt: ``deleted`` ids, ``files_scanned``, and ``residuals``, which is empty if nothing was found.
+        """
+        wanted = _filters(filters, **scope)
+        if not wanted and not ids:
+            raise ValueError("erase needs ids or a filter, such as user_id=…; to remove everything, use reset()")
+        return asdict(self.store.erase(ids, filters=wanted or None))
+
+    def history(self, memory_id: str) -> list[dict[str, Any]]:
+        """Return what happened to an atom, oldest first."""
+        return [
+            {"id": e.atom_id, "event": str(e.change), "old": e.old, "new": e.new, "time": e.time.isoformat()}
+            for e in self.store.history(memory_id)
+        ]
+
+    def reset(self) -> None:
+        """Remove everything, history included."""
+        self.store.reset()
+
+    def stats(self) -> Stats:
+        """Return how much the memory holds."""
+        return self.store.stats()
+
+    def verify(self) -> list[str]:
+        """Check every checksum and the key index against the database; return what is wrong, empty if nothing is."""
+        return list(self.store.verify())
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        question: str | None = None,
+        memory_id: str | None = None,
+        filters: Filters | None = None,
+    ) -> Path:
+        """Write an atom's adapter, or a question's composed one, as a PEFT folder.
+
+        Raises:
+            ValueError: If not exactly one of question and memory_id is given, or nothing answers the question.
+        """
+        if (question is None) == (memory_id is None):
+            raise ValueError("exporting an adapter: pass either question= or memory_id=")
+        if memory_id is not None:
+            atom = self.store.get(memory_id)
+            [adapter] = self.compiler.materialise(self.store.codes([memory_id]))
+            export_peft(adapter, Path(path), provenance={"atoms": [_record(atom)]})
+            return Path(path)
+        route = self.explain(str(question), filters=filters)
+        composed = self.compose(route)
+        if composed is None:
+            raise ValueError(f"exporting the route of {question!r}: it is empty, nothing in the memory answers it")
+        atoms = [_record(routed.atom) for routed in route.selected]
+        export_peft(composed, Path(path), provenance={"question": question, "atoms": atoms})
+        return Path(path)
+
+    def close(self) -> None:
+        """Write what is pending and let go of the files."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _filters(filters: Filters | None, **scope: str | None) -> dict[str, Any]:
+    """Return filters with the scope keys that were given."""
+    return {**(filters or {}), **{key: value for key, value in scope.items() if value is not None}}
+
+
+def _event(atom: Atom, event: str) -> dict[str, Any]:
+    return {"id": atom.id, "memory": atom.statement, "event": event, "source": atom.source}
+
+
+def _record(atom: Atom) -> dict[str, Any]:
+    """Return an atom in the shape that memory libraries share."""
+    return {
+        "id": atom.id,
+        "memory": atom.statement,
+        "kind": str(atom.kind),
+        "source": atom.source,
+        "document_id": atom.document_id,
+        "span": [atom.span.start, atom.span.end],
+        "metadata": dict(atom.metadata),
+    }

@@ -1,0 +1,83 @@
+"""Whatever a caller adds, as documents: text, files, folders, messages, LangChain and LlamaIndex documents.
+
+A plain string is a text, never a path: pass `pathlib.Path` for files and folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from parametric_memory.config import IngestConfig
+from parametric_memory.errors import IngestError, UnreadableDocumentError
+from parametric_memory.ingest import read_folder, read_path
+from parametric_memory.types import SCOPE_KEYS, Document, Metadata, Scalar, stable_id
+
+
+def documents_of(content: Any, *, metadata: Metadata, config: IngestConfig) -> Iterator[Document | IngestError]:
+    """Yield the documents in `content`, and in place of each file that cannot be read, its error.
+
+    Args:
+        content: A text; a path of a file or folder; a message ``{"role", "content"}`` (only the user's turns count); an
+            object with ``page_content`` or ``text`` and ``metadata``; a `Document`; or a sequence of these.
+        metadata: Added to every document's own.
+        config: How files are read.
+
+    Raises:
+        UnreadableDocumentError: If `content` is none of these.
+    """
+    if isinstance(content, Document):
+        yield content if not metadata else _scoped(content, metadata)
+    elif isinstance(content, str):
+        yield _text(content, metadata)
+    elif isinstance(content, Path):
+        yield from _files(content, metadata, config)
+    elif isinstance(content, Mapping) and "content" in content:
+        if content.get("role", "user") == "user":
+            yield _text(str(content["content"]), metadata)
+    elif isinstance(content, Sequence):
+        for item in content:
+            yield from documents_of(item, metadata=metadata, config=config)
+    else:
+        yield _framework_document(content, metadata)
+
+
+def _files(path: Path, metadata: Metadata, config: IngestConfig) -> Iterator[Document | IngestError]:
+    if not path.is_dir():
+        yield from read_path(path, config=config, metadata=metadata)
+        return
+    for result in read_folder(path, config=config, metadata=metadata):
+        if result.error is not None:
+            yield result.error
+        yield from result.documents
+
+
+def _text(text: str, metadata: Metadata) -> Document:
+    """Return a document whose identity is its text: its source, if metadata names one, may have others."""
+    if not text.strip():
+        raise UnreadableDocumentError(
+            "adding a text: it is empty; pass the words to remember, or a pathlib.Path of a file"
+        )
+    return _scoped(Document("", text, source=str(metadata.get("source", ""))), metadata)
+
+
+def _framework_document(content: Any, metadata: Metadata) -> Document:
+    """Read a LangChain `Document` (``page_content``) or a LlamaIndex one (``text``), by shape, not by import."""
+    text = getattr(content, "page_content", None) or getattr(content, "text", None)
+    if not isinstance(text, str):
+        raise UnreadableDocumentError(
+            f"adding a {type(content).__name__}: expected a str, a pathlib.Path, a message with 'content', a Document, "
+            "or a sequence of these"
+        )
+    own = {key: value for key, value in (getattr(content, "metadata", None) or {}).items() if isinstance(value, Scalar)}
+    return _text(text, {**own, **metadata})
+
+
+def _scoped(document: Document, metadata: Metadata) -> Document:
+    merged = {**document.metadata, **metadata}
+    scope = [f"{key}={merged[key]}" for key in SCOPE_KEYS if key in merged]
+    identity = document.id or document.text
+    return Document(
+        stable_id(identity, *scope), document.text, document.source, document.title, merged, document.blocks
+    )

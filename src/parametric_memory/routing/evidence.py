@@ -1,0 +1,119 @@
+"""What the words of a statement say about a question: how much of it they cover, and whether the answer may be there.
+
+Questions and statements come in as text, one `Evidence` per statement goes out. Words are folded (case, accents) and
+cut to crude stems; the lists are English. In other languages coverage and numbers still count, the rest stays silent.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_WORD = re.compile(r"[^\W_]+(?:[.,:]\d+)*")
+_ENDING = re.compile(r"(?<=...)(?:ations?|ings?|edly|ie[ds]|ers?|e[ds]|ly|s|e|y)$")
+
+_STOP_WORDS = frozenset(
+    _WORD.findall("""
+    a about after again all also am an and any are as at be been before being between both but by can could did do does
+    doing done down during each for from had has have having he her here his how i if in into is it its just ll many may
+    me might more most must my name no nor not of off on only or other our out over own re s same shall she should so
+    some such t than that the their them then there these they this those through to too under up us ve very was we were
+    what when where which who whom whose why will with without would you your
+    """)
+)
+
+#: Questions that only a number or a date answers, and words that are one without a digit.
+_ASKS_NUMBER = re.compile(
+    r"\b(?:when|how (?:many|much|long|old|far|large|big|tall|high|often)|(?:what|which) (?:year|date|day|month|decade|"
+    r"century|percent\w*|number|age|time|population))\b",
+    re.IGNORECASE,
+)
+_NUMBER_WORDS = frozenset(
+    _WORD.findall("""
+    one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred thousand million
+    billion half once twice first second third fourth january february march april june july august september
+    october november december
+    """)
+)
+
+#: Questions that only a name answers.
+_ASKS_NAME = re.compile(
+    r"\b(?:who|whom|whose|where|(?:what|which) (?:country|city|state|person|company|man|woman|king|artist|singer|"
+    r"actor))\b",
+    re.IGNORECASE,
+)
+
+#: Words in fewer of the statements weigh more; the constant keeps the weights sane when there are few statements.
+_RARITY = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one statement's words say.
+
+    Attributes:
+        coverage: Share of the question's words that the statement has, rare words counting more; 0 to 1.
+        lacks_number: A number of the question is not in the statement.
+        lacks_answer: The question asks for a number or a name, and the statement has none that the question has not.
+        news: ``log(1 + n)`` of the ``n`` words that the statement has and the question has not.
+    """
+
+    coverage: float
+    lacks_number: bool
+    lacks_answer: bool
+    news: float
+
+
+def weigh(question: str, statements: Sequence[str]) -> list[Evidence]:
+    """Return each statement's evidence; how rare a word is, is counted over ``statements``."""
+    asked = _Words.of(question)
+    read = [_Words.of(statement) for statement in statements]
+    found = Counter(stem for words in read for stem in words.stems & asked.stems)
+    rarity = {stem: math.log1p(_RARITY / (found[stem] + 0.5)) for stem in asked.stems}
+    wants_number, wants_name = bool(_ASKS_NUMBER.search(question)), bool(_ASKS_NAME.search(question))
+    # Sorted, because the order of a set differs between processes and with it the last bit of a sum.
+    total = math.fsum(rarity.values())
+    return [
+        Evidence(
+            coverage=math.fsum(rarity[stem] for stem in asked.stems & words.stems) / total if total else 0.0,
+            lacks_number=not asked.digits <= words.digits,
+            lacks_answer=(wants_number and not words.numbers - asked.numbers)
+            or (wants_name and not words.names - asked.stems),
+            news=math.log1p(len(words.stems - asked.stems)),
+        )
+        for words in read
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of a text: stems of those that are not stop words, and which of them are numbers and names."""
+
+    stems: frozenset[str]
+    digits: frozenset[str]
+    numbers: frozenset[str]
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, text: str) -> _Words:
+        folded = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+        spelled = _WORD.findall(folded)
+        words = [word.lower() for word in spelled]
+        telling = [word for word in words if word not in _STOP_WORDS] or words
+        # The first word is capitalised whatever it is.
+        capitalised = [word.lower() for word in spelled[1:] if word[0].isupper()]
+        digits = frozenset(word for word in words if word[0].isdigit())
+        return cls(
+            stems=frozenset(map(_stem, telling)),
+            digits=digits,
+            numbers=digits | _NUMBER_WORDS.intersection(words),
+            names=frozenset(_stem(word) for word in capitalised if word not in _STOP_WORDS),
+        )
+
+
+def _stem(word: str) -> str:
+    return word if word[0].isdigit() else _ENDING.sub("", word)

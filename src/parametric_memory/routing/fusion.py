@@ -1,0 +1,106 @@
+"""The similarity router: keys, BM25 and words of the candidates fused into one score, and a calibrated gate.
+
+Candidates in, a route out, nothing else touched. The score of an atom is the log-odds that it answers the question, as
+far as a linear model can tell: 0 is even odds, and the route's ``confidence`` is the best score as a probability. BM25
+grows with the memory, so only its share of what the question's words could have reached counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+from parametric_memory.config import RoutingConfig
+from parametric_memory.routing.evidence import weigh
+from parametric_memory.types import Candidate, Query, Route, RoutedAtom
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What is known of one candidate; the model is linear in these.
+
+    Attributes:
+        similarity: ``dense_weight`` · cosine + (1 − ``dense_weight``) · share of the attainable BM25.
+        coverage: Share of the question's words that the statement has.
+        lacks_number: 1.0 if a number of the question is not in the statement.
+        lacks_answer: 1.0 if the question asks for a number or a name and the statement has no new one.
+        news: ``log(1 + n)`` of the statement's words that the question has not.
+    """
+
+    similarity: float
+    coverage: float
+    lacks_number: float
+    lacks_answer: float
+    news: float
+
+
+#: Fitted by `runs/calibrate_gate.py --data DIR`.
+WEIGHTS = Features(similarity=7.0, coverage=3.0, lacks_number=-0.6, lacks_answer=-0.8, news=0.45)
+BIAS = -6.2
+
+
+class SimilarityRouter:
+    """Takes the best candidates if the best one is good enough; see `parametric_memory.protocols.Router`."""
+
+    def __init__(self, config: RoutingConfig | None = None) -> None:
+        self.config = config or RoutingConfig()
+
+    def route(self, query: Query, candidates: Sequence[Candidate]) -> Route:
+        """Return the best candidate and those close behind it, or an empty route if the best is not likely to answer.
+
+        Whatever the order of the candidates; of equal scores the smaller atom id comes first. Every candidate is in
+        ``selected`` or in ``rejected``, best first, with the reason.
+        """
+        # Sums are not associative: a fixed order makes them equal to the last bit.
+        candidates = sorted(candidates, key=lambda candidate: candidate.atom.id)
+        scores = [score(f) for f in features(query.text, candidates, dense_weight=self.config.dense_weight)]
+        ranked = sorted(zip(candidates, scores, strict=True), key=lambda pair: -pair[1])
+        confidence = probability(ranked[0][1]) if ranked else 0.0
+        abstained = not ranked or confidence < self.config.abstain_below
+        selected: list[RoutedAtom] = []
+        rejected: list[RoutedAtom] = []
+        for place, (candidate, value) in enumerate(ranked, 1):
+            taken, reason = self._judge(place, ranked[0][1] - value, abstained)
+            (selected if taken else rejected).append(RoutedAtom(candidate.atom, value, reason=reason))
+        return Route(query.text, tuple(selected), tuple(rejected), abstained, confidence, self.config.abstain_below)
+
+    def _judge(self, place: int, behind: float, abstained: bool) -> tuple[bool, str]:
+        """Return whether the candidate in this place is taken, and why."""
+        if abstained:
+            return False, "below the gate"
+        if place == 1:
+            return True, "best"
+        if behind > self.config.margin:
+            return False, f"{behind:.1f} below the best"
+        if place > self.config.max_atoms:
+            return False, f"number {place} of at most {self.config.max_atoms}"
+        return True, "within margin"
+
+
+def features(question: str, candidates: Sequence[Candidate], *, dense_weight: float) -> list[Features]:
+    """Return the features of every candidate, which depend on all of them."""
+    evidence = weigh(question, [candidate.atom.statement for candidate in candidates])
+    # A cosine of exactly 0 means that the keys' search did not return it: it is no nearer than what was returned.
+    nearest = min((candidate.dense for candidate in candidates if candidate.dense != 0.0), default=0.0)
+    # BM25 of a statement with all words of the question, extrapolated from the best that there is.
+    best = max(range(len(candidates)), key=lambda number: candidates[number].lexical, default=0)
+    found = []
+    for candidate, words in zip(candidates, evidence, strict=True):
+        attained = candidate.lexical / candidates[best].lexical if candidate.lexical > 0.0 else 0.0
+        lexical = attained * evidence[best].coverage
+        similarity = dense_weight * (candidate.dense or nearest) + (1.0 - dense_weight) * lexical
+        found.append(
+            Features(similarity, words.coverage, float(words.lacks_number), float(words.lacks_answer), words.news)
+        )
+    return found
+
+
+def score(found: Features, weights: Features = WEIGHTS, bias: float = BIAS) -> float:
+    """Return the log-odds that a candidate with these features answers."""
+    return bias + math.fsum(weight * value for weight, value in zip(astuple(weights), astuple(found), strict=True))
+
+
+def probability(log_odds: float) -> float:
+    """Return log-odds as a probability."""
+    return 1.0 / (1.0 + math.exp(-max(-700.0, log_odds)))

@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from parametric_memory.adapters import compose, inject, spec_for
+from parametric_memory.compilers import HypernetworkCompiler
+from parametric_memory.config import PromptConfig
+from parametric_memory.errors import AdapterMismatchError, CompilationError, CorruptAdapterError
+from parametric_memory.hypernetwork.checkpoint import Checkpoint
+from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
+from parametric_memory.testing import tiny_model
+from parametric_memory.types import Atom, AtomKind, Span
+
+
+def atom(text, document="d", number=0):
+    return Atom(f"{document}{number}", AtomKind.FACT, text, text, document, Span(0, len(text)), position=number)
+
+
+@pytest.fixture(scope="module")
+def compiler():
+    torch.manual_seed(0)
+    model, tokenizer = tiny_model(layers=4)
+    network = AtomHypernetwork(config_for(model, layers=2, width=16)).eval()
+    spec = spec_for(model, "tiny", last=2)
+    checkpoint = Checkpoint(network, spec, PromptConfig(), digest="d1")
+    return HypernetworkCompiler(model, tokenizer, checkpoint, fingerprint=spec.base_fingerprint)
+
+
+def test_every_atom_gets_its_code_in_order(compiler):
+    atoms = [atom(f"Atom {n} {'x' * (n * 7 % 31)}.", document="ab"[n % 7 == 0], number=n) for n in range(20)]
+    codes = compiler.compile(atoms)
+    assert [code.atom_id for code in codes] == [a.id for a in atoms]
+    adapters = compiler.materialise(codes)
+    for a, adapter in zip(atoms, adapters, strict=True):
+        for factors in adapter.factors.values():
+            assert factors.rank == 2 * (len(a.text) + 1)  # one token a byte, behind a space
+
+
+def test_the_order_of_documents_changes_no_code(compiler):
+    first, second = [atom("One is here.", "a", n) for n in range(2)], [atom("Two is there, longer.", "b", 5)]
+    forth = {a.atom_id: a for a in compiler.materialise(compiler.compile([*first, *second]))}
+    for adapter in compiler.materialise(compiler.compile([*second, *first])):
+        for target, factors in adapter.factors.items():
+            torch.testing.assert_close(factors.A, forth[adapter.atom_id].factors[target].A, rtol=1e-2, atol=1e-3)
+
+
+def test_an_atom_is_read_in_the_context_of_its_neighbours(compiler):
+    alone = compiler.compile([atom("It is blue.", number=1)])[0]
+    beside = compiler.compile([atom("The door is new.", number=0), atom("It is blue.", number=1)])[1]
+    assert alone.payload != beside.payload
+
+
+def test_an_atom_longer_than_the_encoder_keeps_all_its_tokens(compiler):
+    long = atom("word " * 90)
+    [adapter] = compiler.materialise(compiler.compile([long]))
+    assert next(iter(adapter.factors.values())).rank == 2 * (len(long.text) + 1)
+
+
+def test_gates_weigh_every_rank_and_shares_sum_to_one_with_nothing(compiler):
+    codes = compiler.compile([atom("Ada is here.", number=0), atom("Bob is there.", number=1)])
+    gates = compiler.gate("Where is Bob?", codes)
+    adapters = compiler.materialise(codes)
+    assert [len(ranks) for ranks in gates.ranks] == [next(iter(a.factors.values())).rank for a in adapters]
+    assert sum(gates.shares) + gates.nothing == pytest.approx(1, abs=1e-4)
+    assert compiler.gate("Where?", []).nothing == 1.0
+
+
+def test_a_composed_adapter_changes_what_the_base_says_and_leaves_it_unchanged(compiler):
+    codes = compiler.compile([atom("Ada is here.")])
+    adapter = compose(compiler.materialise(codes), rank_gates=compiler.gate("Where is Ada?", codes).ranks)
+    model, ids = compiler._model, torch.arange(3, 20)[None]
+    before = model(ids).logits
+    with inject(model, adapter):
+        assert not torch.equal(model(ids).logits, before)
+    assert torch.equal(model(ids).logits, before)
+
+
+def test_the_code_of_another_compiler_is_refused(compiler):
+    [code] = compiler.compile([atom("Ada is here.")])
+    with pytest.raises(AdapterMismatchError, match="compile its document again"):
+        compiler.materialise([replace(code, compiler="hypernetwork:other")])
+
+
+def test_a_damaged_payload_is_refused(compiler):
+    [code] = compiler.compile([atom("Ada is here.")])
+    with pytest.raises(CorruptAdapterError):
+        compiler.materialise([replace(code, payload=code.payload[:40])])
+
+
+def test_an_atom_without_text_is_a_compilation_error(compiler):
+    with pytest.raises(CompilationError, match="empty"):
+        compiler.compile([atom(" ")])
+
+
+def test_a_checkpoint_of_another_base_model_is_refused(compiler):
+    model, tokenizer = tiny_model(seed=1, layers=4)
+    with pytest.raises(AdapterMismatchError, match="trained on tiny"):
+        HypernetworkCompiler(model, tokenizer, compiler.checkpoint, fingerprint="another")

@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from parametric_memory.hypernetwork.network import AtomHypernetwork, calibrate, config_for, directions, features
+from parametric_memory.hypernetwork.states import module_inputs, states_at
+from parametric_memory.testing import tiny_model
+
+TARGETS = ["model.layers.2.mlp.down_proj", "model.layers.3.mlp.down_proj"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model(layers=4)[0].eval()
+
+
+@pytest.fixture
+def network(model):
+    torch.manual_seed(0)
+    network = AtomHypernetwork(config_for(model, layers=2, width=16)).eval()
+    prompts = [torch.randint(3, 60, (12,)) for _ in range(40)]
+    calibrate(network, model, TARGETS, prompts, [prompt[:4] for prompt in prompts])
+    return network
+
+
+def codes(network, model, ids):
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    config = network.config
+    states = states_at(model, ids, mask, (0, config.middle_layer, config.first_layer))
+    return network.encode(features(states, config), mask)
+
+
+def test_an_atom_of_t_tokens_has_two_ranks_per_token(network, model):
+    ids = torch.randint(3, 60, (1, 7))
+    for factors in network.factors(codes(network, model, ids)[0], directions(model, ids[0])):
+        assert factors.A.shape == (14, network.config.d_in)
+        assert factors.B.shape == (network.config.d_model, 14)
+
+
+def test_gates_folded_in_make_the_same_update_with_one_starting_rank(network, model):
+    ids = torch.randint(3, 60, (1, 7))
+    u, tokens = codes(network, model, ids)[0], directions(model, ids[0])
+    gates = torch.rand(14)
+    for whole, folded in zip(network.factors(u, tokens), network.factors(u, tokens, gates), strict=True):
+        assert folded.rank == 8
+        torch.testing.assert_close((whole.B * gates) @ whole.A, folded.B @ folded.A, rtol=1e-4, atol=1e-5)
+
+
+def test_no_adapter_changes_what_the_attention_sink_writes(network, model):
+    ids = torch.randint(3, 60, (1, 7))
+    x = module_inputs(model, ids, TARGETS)
+    for target, factors in zip(
+        TARGETS, network.factors(codes(network, model, ids)[0], directions(model, ids[0])), strict=True
+    ):
+        sink = network.sink[TARGETS.index(target)]
+        assert (factors.A @ sink).abs().max() < 1e-5 * factors.A.norm() * x[target][0].norm()
+
+
+def test_the_probe_speaks_where_an_answer_starts_and_hardly_elsewhere(model):
+    torch.manual_seed(1)
+    network = AtomHypernetwork(config_for(model, layers=2, width=16))
+    prompts = [torch.cat([torch.randint(3, 60, (9,)), torch.tensor([60, 61])]) for _ in range(60)]
+    calibrate(network, model, TARGETS, prompts, [torch.randint(3, 60, (4,)) for _ in prompts])
+    probe = (network.probe / network.input_norm[:, None]).detach()
+    x = module_inputs(model, torch.cat([torch.randint(3, 60, (9,)), torch.tensor([60, 61, 7, 8])])[None], TARGETS)
+    for layer, target in enumerate(TARGETS):
+        spoken = x[target] @ probe[layer]
+        assert spoken[10] > spoken[1:10].max() and spoken[1:10].mean() < 0.5 * spoken[10]
+        assert abs(float(probe[layer] @ network.sink[layer])) < 1e-4
+
+
+def test_gates_are_probabilities_over_all_tokens_and_none_of_these(network, model):
+    ids = torch.randint(3, 60, (3, 6))
+    present = torch.arange(6)[None] < torch.tensor([[6], [4], [1]])
+    question = torch.randn(3, 5, network.config.d_model)
+    gates = network.gates(codes(network, model, ids), present, question, torch.ones(3, 5, dtype=torch.bool))
+    torch.testing.assert_close(gates.inside.exp().sum(dim=1), torch.ones(3))
+    assert (gates.start[:, :-1][~present].exp() < 1e-6).all()
+    weights = network.rank_gates(gates)
+    assert weights.shape == (3, 12) and (weights >= 0).all() and (weights <= 1).all()
+
+
+def test_padding_changes_neither_codes_nor_gates(network, model):
+    ids = torch.randint(3, 60, (1, 6))
+    longer = torch.cat([ids, torch.zeros(1, 3, dtype=torch.long)], dim=1)
+    mask = torch.arange(9)[None] < 6
+    config = network.config
+    read = features(states_at(model, longer, mask, (0, config.middle_layer, config.first_layer)), config)
+    padded = network.encode(read, mask)
+    alone = codes(network, model, ids)
+    torch.testing.assert_close(padded[:, :6], alone, rtol=1e-4, atol=1e-4)
+    assert (padded[:, 6:] == 0).all()
+    question, seen = torch.randn(1, 5, config.d_model), torch.ones(1, 5, dtype=torch.bool)
+    a = network.gates(alone, torch.ones(1, 6, dtype=torch.bool), question, seen)
+    b = network.gates(padded, mask, question, seen)
+    torch.testing.assert_close(a.inside[:, :6], b.inside[:, :6], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(a.inside[:, -1], b.inside[:, -1], rtol=1e-4, atol=1e-4)
+
+
+def test_when_nothing_answers_every_gate_closes(network):
+    from parametric_memory.hypernetwork.network import Gates
+
+    sure_of_nothing = torch.tensor([[-20.0, -20.0, -1e-8]])
+    assert network.rank_gates(Gates(sure_of_nothing, sure_of_nothing)).max() < 1e-6
