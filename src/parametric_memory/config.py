@@ -44,15 +44,15 @@ class RoutingConfig(_Table):
     Attributes:
         candidates: Atoms that the similarity stage returns, per kind of search.
         max_atoms: Longest route.
-        dense_weight: Share of the keys' cosine in the fused score; the rest is BM25.
-        margin: Atoms whose fused score is further than this below the best are left out.
-        abstain_below: Confidence under which the route is empty.
+        dense_weight: Share of the keys' cosine in an atom's similarity to the query; the rest is BM25.
+        margin: Atoms whose score (log-odds that they answer) is further than this below the best are left out.
+        abstain_below: Confidence (the best score as a probability) under which the route is empty.
     """
 
     candidates: int = 16
     max_atoms: int = 4
     dense_weight: float = 0.7
-    margin: float = 1.0
+    margin: float = 1.5
     abstain_below: float = 0.5
 
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from parametric_memory.adapters.payload import pack, unpack
 from parametric_memory.errors import AdapterMismatchError, CompilationError, CorruptAdapterError
+from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import directions, features
-from parametric_memory.hypernetwork.prompts import render
 from parametric_memory.hypernetwork.states import states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
 from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, TokenGates
@@ -129,7 +129,7 @@ class HypernetworkCompiler:
         us = [self._decode(code)[0] for code in codes]
         lengths = [len(u) for u in us]
         ids = torch.tensor(
-            [render(self._tokenizer, self._checkpoint.prompt.conversation(question))], device=self._device
+            [prompt_ids(self._tokenizer, self._checkpoint.prompt.conversation(question))], device=self._device
         )
         layer = self._network.config.first_layer
         seen = torch.ones_like(ids, dtype=torch.bool)

@@ -73,8 +73,8 @@ class AnswerFile:
             row["dataset"], row["system"], row["id"], row["settings"]
         except (ValueError, LookupError, TypeError) as error:
             raise UnreadableDocumentError(
-                f"going on with the answers of {self._path}, line {number}: it is not an answer of an evaluation ({error}); "
-                "remove the file, or choose another folder"
+                f"going on with the answers of {self._path}, line {number}: it is not an answer of an evaluation "
+                f"({error}); remove the file, or choose another folder"
             ) from error
         return row
 

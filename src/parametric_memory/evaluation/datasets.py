@@ -1,8 +1,8 @@
 """Questions to measure with: files of JSON lines, and samples of them that are the same on every machine.
 
-One JSON object a line, gzipped or not: ``document`` and ``question`` are needed; ``doc_id``, ``title``, ``answers`` (empty
-when the document does not answer) and ``answerable`` may be missing, and other keys are ignored. The dataset is called as
-its file, without ``.jsonl`` and ``.gz``, whatever the rows say.
+One JSON object a line, gzipped or not: ``document`` and ``question`` are needed; ``doc_id``, ``title``, ``answers``
+(empty when the document does not answer) and ``answerable`` may be missing, and other keys are ignored. The dataset is
+called as its file, without ``.jsonl`` and ``.gz``, whatever the rows say.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from parametric_memory.types import stable_id
 class Question:
     """A question about one document.
 
-    ``answers`` are all the right ones, in other words of one another; ``answerable`` is false if the document holds none.
+    ``answers`` are all the right ones, any of which will do; ``answerable`` is false if the document holds none.
     """
 
     dataset: str
@@ -93,8 +93,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, line
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UnreadableDocumentError(
-            f"reading the questions of {path}, after line {number}: {error}; expected JSON lines in UTF-8, gzipped if the "
-            "name ends in .gz"
+            f"reading the questions of {path}, after line {number}: {error}; expected JSON lines in UTF-8, gzipped if "
+            "the name ends in .gz"
         ) from error
 
 

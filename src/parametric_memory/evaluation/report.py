@@ -73,37 +73,32 @@ def render(results: Mapping[str, Any], *, command: str) -> str:
     ]
     for name, dataset in results["datasets"].items():
         lines += _section(name, dataset)
-    return "\n".join([*lines, *_LEGEND, ""])
+    return "\n".join([*lines, _LEGEND])
 
 
 def _section(name: str, dataset: Mapping[str, Any]) -> list[str]:
-    return [
-        f"## {name}",
-        "",
+    counts = (
         f"{dataset['questions']} questions, {dataset['answerable']} of them answerable, {dataset['with_gold']} from a "
-        f"single sentence; {dataset['documents']} documents, {dataset['atoms']} atoms.",
-        "",
-        "| system | F1 (95 %) | EM | containment | log-likelihood | recall | abstained | refusal F1 | tokens | p50 ms | p95 ms |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-        *(_line(system, figures) for system, figures in dataset["systems"].items()),
-        "",
-    ]
+        f"single sentence; {dataset['documents']} documents, {dataset['atoms']} atoms."
+    )
+    lines = [_line(system, found) for system, found in dataset["systems"].items()]
+    return [f"## {name}", "", counts, "", f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|", *lines, ""]
 
 
-def _line(system: str, figures: Mapping[str, Any]) -> str:
-    between = figures["intervals"]["f1"]
+def _line(system: str, found: Mapping[str, Any]) -> str:
+    between = found["intervals"]["f1"]
     cells = [
         f"`{system}`",
-        _number(figures["f1"]) + (f" ({_number(between[0])}–{_number(between[1])})" if between else ""),
-        _number(figures["em"]),
-        _number(figures["containment"]),
-        _number(figures["loglikelihood"], digits=2),
-        _number(figures["recall"]),
-        _number(figures["abstained"]),
-        _number(figures["refusal"]["f1"]),
-        _number(figures["knowledge_tokens"], digits=0),
-        _number(figures["p50_ms"], digits=0),
-        _number(figures["p95_ms"], digits=0),
+        _number(found["f1"]) + (f" ({_number(between[0])}–{_number(between[1])})" if between else ""),
+        _number(found["em"]),
+        _number(found["containment"]),
+        _number(found["loglikelihood"], digits=2),
+        _number(found["recall"]),
+        _number(found["abstained"]),
+        _number(found["refusal"]["f1"]),
+        _number(found["knowledge_tokens"], digits=0),
+        _number(found["p50_ms"], digits=0),
+        _number(found["p95_ms"], digits=0),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -112,12 +107,25 @@ def _number(value: float | None, *, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-_LEGEND = [
-    "F1, EM and containment are the best over the right answers, after SQuAD's normalisation. A question without an answer "
-    "is right only if the system abstained or said nothing. The interval is of a bootstrap over documents.",
-    "",
-    "Log-likelihood: nats per token of the first right answer, where the system did not abstain. Recall: share of the "
-    "questions with a gold sentence whose gold sentence was used. Refusal: unanswerable questions told from answerable ones. "
-    "Tokens: retrieved text in the prompt. Times: single questions, the systems in turn; compare them within this "
-    "table only.",
-]
+_COLUMNS = (
+    "system",
+    "F1 (95 %)",
+    "EM",
+    "containment",
+    "log-likelihood",
+    "recall",
+    "abstained",
+    "refusal F1",
+    "tokens",
+    "p50 ms",
+    "p95 ms",
+)
+_LEGEND = """\
+F1, EM and containment: the best over the right answers, after SQuAD's normalisation. A question without an answer is
+answered rightly only by abstaining or saying nothing. The interval is of a bootstrap over documents.
+
+Log-likelihood: nats per token of the first right answer, where the system did not abstain. Recall: of the questions
+that a single sentence answers, the share for which that sentence was used. Refusal F1: how well abstaining tells
+unanswerable questions apart. Tokens: retrieved text in the prompt, on average. Times: questions asked one at a time,
+the systems in turn; compare them within this table only.
+"""

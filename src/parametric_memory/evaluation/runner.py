@@ -1,8 +1,8 @@
 """An evaluation from files of questions to a folder of results, in one call.
 
 The folder gets ``answers.jsonl`` (every answer, as it comes), ``results.json`` and ``report.md`` (the same figures, for
-programs and for people), ``timings.json`` (every measured time) and ``settings.json``. A run into the same folder with the
-same settings goes on where the last one stopped: answers that are there are not asked for again.
+programs and for people), ``timings.json`` (every measured time) and ``settings.json``. A run into the same folder with
+the same settings goes on where the last one stopped: answers that are there are not asked for again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -99,23 +98,19 @@ def evaluate(
         hashes = {name: _hash(settings, asked) for name, asked in questions.items()}
         _write(out / "settings.json", settings | {"hashes": hashes} | _circumstances(paths, systems, parts))
         answers = AnswerFile(out / "answers.jsonl", settings=hashes)
-        datasets = {}
+        datasets: dict[str, Any] = {}
         for number, (name, asked) in enumerate(questions.items()):
             with _beside(parts, Path(folder) / str(number)) as memory:
                 library = Library(memory, setting=setting)
-                _fill(library, name, asked, progress)
+                _fill(library, asked, progress)
                 compared = [LibrarySystem(system, library, SYSTEMS[system]) for system in systems]
                 rows = {system.name: _ask(system, library, asked, answers, progress) for system in compared}
                 ms = _timings(out / "timings.json", compared, asked[:timed], hashes[name], progress)
-                datasets[name] = {
-                    "documents": memory.stats().documents,
-                    "atoms": memory.stats().atoms,
-                    **figures(rows, ms),
-                }
+                held = memory.stats()
+                datasets[name] = {"documents": held.documents, "atoms": held.atoms, **figures(rows, ms)}
     results = {"settings": settings, "datasets": datasets}
-    _write(out / "results.json", results)
     (out / "report.md").write_text(render(results, command=_command()), encoding="utf-8")
-    return results
+    return _write(out / "results.json", results)
 
 
 def _check(paths: Sequence[Path], systems: Sequence[str], limit: int | None, setting: str, timed: int) -> None:
@@ -159,8 +154,9 @@ def _beside(memory: ParametricMemory, path: Path) -> ParametricMemory:
     )
 
 
-def _fill(library: Library, dataset: str, questions: Sequence[Question], progress: Progress) -> None:
+def _fill(library: Library, questions: Sequence[Question], progress: Progress) -> None:
     """Add the documents of all questions, each under its ``doc_id``."""
+    dataset = questions[0].dataset
     documents = {
         q.doc_id: Document.of(q.document, source=q.doc_id, title=q.title, metadata=scope(q)) for q in questions
     }
@@ -176,22 +172,18 @@ def _ask(
 ) -> list[dict[str, Any]]:
     """Ask what has not been asked yet; return the rows of all questions, in their order."""
     dataset = questions[0].dataset
-    known = answers.of(dataset, system.name)
-    missing = [question for question in questions if question.id not in known]
-    for begin in range(0, len(missing), TOGETHER):
-        progress(f"{dataset}: {system.name}", len(questions) - len(missing) + begin, len(questions))
-        together = missing[begin : begin + TOGETHER]
-        predictions = system.answer(together)
-        answers.append(
-            [
-                _row(system.name, library, question, prediction)
-                for question, prediction in zip(together, predictions, strict=True)
-            ]
-        )
+    known = set(answers.of(dataset, system.name))
+    for begin in range(0, len(questions), TOGETHER):
+        progress(f"{dataset}: {system.name}", begin, len(questions))
+        together = questions[begin : begin + TOGETHER]
+        if any(question.id not in known for question in together):
+            # All of them, also those that are known: the last digits of a score depend on the whole batch.
+            asked = zip(together, system.answer(together), strict=True)
+            answers.append([_row(system.name, library, *pair) for pair in asked if pair[0].id not in known])
     progress(f"{dataset}: {system.name}", len(questions), len(questions))
-    logger.info("evaluated %s on %s: %d questions, %d of them now", system.name, dataset, len(questions), len(missing))
-    known = answers.of(dataset, system.name)
-    return [known[question.id] for question in questions]
+    logger.info("evaluated %s on %s: %d questions, %d known", system.name, dataset, len(questions), len(known))
+    rows = answers.of(dataset, system.name)
+    return [rows[question.id] for question in questions]
 
 
 def _row(system: str, library: Library, question: Question, prediction: Prediction) -> dict[str, Any]:
@@ -219,7 +211,7 @@ def _timings(
 ) -> dict[str, list[float]]:
     """Return milliseconds by system, measured now unless one earlier run has measured all these systems together."""
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    key = f"{questions[0].dataset if questions else ''}:{settings}:{len(questions)}"
+    key = f"{settings}:{len(questions)}"
     names = [system.name for system in systems]
     if not set(names) <= set(measured.get(key, ())):
         measured[key] = measure(systems, questions, progress)
@@ -279,11 +271,14 @@ def _hash(settings: Mapping[str, Any], questions: Sequence[Question]) -> str:
     return stable_id(json.dumps(settings, sort_keys=True), *asked)[:16]
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that a killed run leaves the old file or the new one, nothing between."""
+def _write(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Write JSON so that a killed run leaves the old file or the new one, nothing between; return what can be read."""
     fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    written = json.dumps(content, indent=2, ensure_ascii=False)
+    fresh.write_text(f"{written}\n", encoding="utf-8")
     fresh.replace(path)
+    read: dict[str, Any] = json.loads(written)
+    return read
 
 
 def _silent(_task: str, _done: int, _total: int) -> None:

@@ -1,4 +1,4 @@
-"""The systems that are compared: one base model, one wording, one way to generate; they differ in what the model is given.
+"""The systems that are compared: one base model, one wording; they differ in what the model is given with a question.
 
 A system takes questions and returns predictions. All of them stand on one memory that holds the documents of all
 questions, and ask it as `ParametricMemory.ask` does, step by step, so that many questions share a batch.

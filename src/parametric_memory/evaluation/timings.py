@@ -1,7 +1,7 @@
 """How long a system takes for one question.
 
-On a machine that others use too, times of two runs say little. So the systems take turns, question by question, and what
-disturbs one disturbs all; compare the systems of one run, as ratios.
+On a machine that others use too, times of two runs say little. So the systems take turns, question by question, and
+what disturbs one disturbs all; compare the systems of one run, as ratios.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ def measure(
     Each system answers the first question once before, unmeasured. Which one begins changes with every question.
     """
     ms: dict[str, list[float]] = {system.name: [] for system in systems}
+    if not questions:
+        return ms
     for system in systems:
         system.answer(questions[:1])
     for number, question in enumerate(questions):
@@ -28,6 +30,5 @@ def measure(
         for system in (*systems[first:], *systems[:first]):
             [prediction] = system.answer([question])
             ms[system.name].append(prediction.ms)
-    if questions:
-        progress(f"{questions[0].dataset}: times", len(questions), len(questions))
+    progress(f"{questions[0].dataset}: times", len(questions), len(questions))
     return ms

@@ -7,8 +7,11 @@ decoder whose layers stand in one list; continuing needs Llama's layer signature
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +22,19 @@ from parametric_memory.errors import UnsupportedModelError
 
 class _LastLayerReached(Exception):  # noqa: N818 - control flow, not an error
     """Ends a forward pass as soon as the last wanted state is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What is kept of one forward pass: each module's input, and the module at which the pass ends."""
+
+    last: nn.Module | None
+    kept: dict[nn.Module, Tensor]
+
+
+# Per context, as adapters are: another thread that runs the same model is neither read nor stopped.
+_reading: ContextVar[_Reading | None] = ContextVar("parametric_memory_reading", default=None)
+_installing = threading.Lock()
 
 
 def decoder_of(model: nn.Module) -> nn.Module:
@@ -43,24 +59,29 @@ def layers_of(model: nn.Module) -> nn.ModuleList:
     return layers
 
 
+def _keep_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    reading = _reading.get()
+    if reading is None or module not in reading.kept:
+        return
+    reading.kept[module] = args[0] if args else kwargs["hidden_states"]
+    if module is reading.last:
+        raise _LastLayerReached
+
+
 @contextmanager
-def _inputs_kept(modules: dict[Any, nn.Module], kept: dict[Any, Tensor], *, last: Any = None) -> Iterator[None]:
-    """Keep what each module is given; with `last`, stop the pass there."""
-
-    def keep(name: Any) -> Any:
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            kept[name] = args[0] if args else kwargs["hidden_states"]
-            if name == last:
-                raise _LastLayerReached
-
-        return hook
-
-    handles = [module.register_forward_pre_hook(keep(name), with_kwargs=True) for name, module in modules.items()]
+def _inputs_kept(modules: Sequence[nn.Module], *, last: nn.Module | None = None) -> Iterator[dict[nn.Module, Tensor]]:
+    """Keep what each module is given inside the block; with `last`, forward passes end there."""
+    with _installing:
+        for module in modules:
+            if _keep_input not in module._forward_pre_hooks.values():
+                module.register_forward_pre_hook(_keep_input, with_kwargs=True)
+    reading = _Reading(last, dict.fromkeys(modules, torch.empty(0)))
+    token = _reading.set(reading)
     try:
-        yield
+        with suppress(_LastLayerReached):
+            yield reading.kept
     finally:
-        for handle in handles:
-            handle.remove()
+        _reading.reset(token)
 
 
 @torch.no_grad()
@@ -77,10 +98,9 @@ def states_at(model: nn.Module, ids: Tensor, mask: Tensor, layers: Sequence[int]
         Per layer (batch, tokens, d_model) in the model's dtype.
     """
     modules = {number: layers_of(model)[number] for number in layers}
-    kept: dict[int, Tensor] = {}
-    with _inputs_kept(modules, kept, last=max(layers)), suppress(_LastLayerReached):
+    with _inputs_kept(list(modules.values()), last=modules[max(layers)]) as kept:
         decoder_of(model)(input_ids=ids, attention_mask=mask.long(), use_cache=False)
-    return kept
+    return {number: kept[module] for number, module in modules.items()}
 
 
 def continue_from(model: nn.Module, states: Tensor, mask: Tensor, layer: int) -> Tensor:
@@ -115,7 +135,7 @@ def continue_from(model: nn.Module, states: Tensor, mask: Tensor, layer: int) ->
 @torch.no_grad()
 def module_inputs(model: nn.Module, ids: Tensor, targets: Sequence[str]) -> dict[str, Tensor]:
     """Return what each target module is given when the bare model reads `ids` (1, tokens): (tokens, d_in) by target."""
-    kept: dict[str, Tensor] = {}
-    with _inputs_kept({target: model.get_submodule(target) for target in targets}, kept):
+    modules = {target: model.get_submodule(target) for target in targets}
+    with _inputs_kept(list(modules.values())) as kept:
         decoder_of(model)(input_ids=ids, use_cache=False)
-    return {target: value[0].float() for target, value in kept.items()}
+    return {target: kept[module][0].float() for target, module in modules.items()}

@@ -291,13 +291,7 @@ class ParametricMemory:
         return self.gate(question, self.route(query, self.candidates(query, filters=_filters(filters, **scope))))
 
     def encode_query(self, question: str) -> Query:
-        """Return the question with its key.
-
-        Raises:
-            ValueError: If there is no question.
-        """
-        if not question.strip():
-            raise ValueError("asking the memory: the question is empty; pass one in plain words")
+        """Return the question with its key."""
         return Query(question, self.key_encoder.encode_query(question))
 
     def candidates(self, query: Query, *, filters: Filters | None = None) -> list[Candidate]:
@@ -340,6 +334,8 @@ class ParametricMemory:
         """Do everything before the base model speaks: return the answer without its text, the prompt, the adapter."""
         if mode not in MODES:
             raise ValueError(f"asking in mode {mode!r}: expected one of {', '.join(MODES)}")
+        if not question.strip():
+            raise ValueError("asking the memory: the question is empty; pass one in plain words")
         if mode == "closed_book" or self._disabled.get():
             empty = Answer("", Route(question, ()), Usage(0, 0), mode="closed_book")
             return empty, self.prompt.conversation(question), None

@@ -35,9 +35,10 @@ class Features:
     news: float
 
 
-#: Fitted by `runs/calibrate_gate.py --data DIR`.
-WEIGHTS = Features(similarity=7.0, coverage=3.0, lacks_number=-0.6, lacks_answer=-0.8, news=0.45)
-BIAS = -6.2
+#: Printed by ``runs/calibrate_gate.py --data DIR``: SQuAD training questions, half of them answerable, at memories of 5 to
+#: 4,300 atoms. On held-out articles a confidence is within .08 of the share of answerable questions.
+WEIGHTS = Features(similarity=5.86, coverage=3.86, lacks_number=-0.78, lacks_answer=-1.04, news=0.18)
+BIAS = -5.15
 
 
 class SimilarityRouter:

@@ -63,13 +63,16 @@ def _where(
     conditions: list[ColumnElement[bool]] = []
     for key, value in (filters or {}).items():
         wanted = _wanted(key, value)
-        found = owner.in_(select(table.c.owner).where(table.c.key == key, table.c.value.in_(wanted)))
+        found: ColumnElement[bool] = owner.in_(
+            select(table.c.owner).where(table.c.key == key, table.c.value.in_(wanted))
+        )
         if key in own:
             found = or_(found, own[key].in_([json.loads(one) for one in wanted if one.startswith('"')]))
         conditions.append(found)
     return and_(true(), *conditions)
 
 
-def _wanted(key: str, value: object) -> list[str]:
-    several = isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
-    return sorted({canonical(key, one) for one in value} if several else {canonical(key, value)})
+def _wanted(key: str, value: Scalar | Collection[Scalar]) -> list[str]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
+        return [canonical(key, value)]
+    return sorted({canonical(key, one) for one in value})

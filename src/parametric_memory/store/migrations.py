@@ -70,7 +70,7 @@ _INITIAL = (
     "CREATE TABLE manifest (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
     """
     CREATE TABLE documents (
-        number INTEGER PRIMARY KEY,
+        number INTEGER NOT NULL PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
         source TEXT NOT NULL,
         title TEXT NOT NULL,
@@ -83,7 +83,7 @@ _INITIAL = (
     """,
     """
     CREATE TABLE atoms (
-        number INTEGER PRIMARY KEY,
+        number INTEGER NOT NULL PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
         document_id TEXT NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
         position INTEGER NOT NULL,
@@ -133,7 +133,7 @@ _INITIAL = (
     """,
     """
     CREATE TABLE history (
-        id INTEGER PRIMARY KEY,
+        id INTEGER NOT NULL PRIMARY KEY,
         version INTEGER NOT NULL,
         atom_id TEXT NOT NULL,
         document_id TEXT NOT NULL,

@@ -10,6 +10,7 @@
 Approximate indexes pass: where all keys are asked for the sets are small, and large sets are asked for exact matches.
 """
 
+# ruff: noqa: D102 - a test's name is its sentence
 from __future__ import annotations
 
 from collections.abc import Sequence

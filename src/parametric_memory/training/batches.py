@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from parametric_memory.config import PromptConfig
+from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.network import HypernetworkConfig
 from parametric_memory.hypernetwork.states import states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
@@ -109,10 +110,7 @@ class ExampleBatches:
         self.corpus, self.model, self.config = corpus, model, config
         self.ids = atom_ids(tokenizer, corpus.texts)
         usable = [e for e in examples if 0 < len(self.ids[e.gold]) <= config.max_tokens]
-        prompts = tokenizer.apply_chat_template(
-            [prompt.conversation(example.question) for example in usable],
-            continue_final_message=True, tokenize=True, return_dict=False,
-        )  # fmt: skip
+        prompts = [prompt_ids(tokenizer, prompt.conversation(example.question)) for example in usable]
         answers = tokenizer([" " + example.answer for example in usable], add_special_tokens=False).input_ids
         end = end_of_turn(tokenizer)
         self.questions = [(list(p), [*a, end]) for p, a in zip(prompts, answers, strict=True)]

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -43,9 +45,24 @@ def test_reading_stops_below_the_layers_that_are_not_needed(model, padded):
     assert reached == []
 
 
-def test_reading_leaves_no_hooks_behind(model, padded):
+def test_reading_in_one_thread_neither_stops_nor_reads_another(model, padded):
+    ids, mask = padded
+    expected = model(ids, attention_mask=mask.long()).logits
+    states = states_at(model, ids, mask, [1])[1]
+
+    def run(number):
+        if number % 2:
+            return torch.equal(states_at(model, ids, mask, [1])[1], states)
+        return torch.equal(model(ids, attention_mask=mask.long()).logits, expected)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(run, range(200)))
+
+
+def test_after_reading_the_model_runs_to_its_end_again(model, padded):
+    before = model(padded[0]).logits
     states_at(model, *padded, [0, 2])
-    assert not any(layer._forward_pre_hooks for layer in layers_of(model))
+    assert torch.equal(model(padded[0]).logits, before)
 
 
 def test_module_inputs_are_what_the_module_multiplies(model):

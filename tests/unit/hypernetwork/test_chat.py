@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from parametric_memory.backends.chat import answer_ids, prompt_ids, turn_ends
 from parametric_memory.errors import GenerationError
+from parametric_memory.hypernetwork.chat import answer_ids, prompt_ids, turn_ends
 from parametric_memory.testing.doubles import tiny_model
 
 USER = {"role": "user", "content": "Where?"}

@@ -1,0 +1,96 @@
+"""`pmem` as a process of its own: what it costs to start, and what is left after it is interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from parametric_memory.cli.exits import Exit
+
+TINY_PMEM = Path(__file__).with_name("tiny_pmem.py")
+
+
+def cpu_seconds(command: list[str]) -> float:
+    """Return the processor time of a command, which does not depend on what else the machine is doing."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def pmem(*words: str, cwd: Path, program: tuple[str, ...] = ("-m", "parametric_memory.cli")) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *program, *words], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("words", [[], ["ask"], ["train", "hypernetwork"]], ids=["pmem", "ask", "train hypernetwork"])
+def test_help_takes_less_than_four_tenths_of_a_second(words):
+    command = [sys.executable, "-m", "parametric_memory.cli", *words, "--help"]
+    assert min(cpu_seconds(command) for _ in range(3)) < 0.4
+
+
+@pytest.mark.parametrize("words", ["list", "stats", "get ID", "history ID", "delete ID"])
+def test_commands_that_need_no_model_load_none(filled, words):
+    atom_id = json.loads(filled.pmem("list", "--json").stdout)["results"][0]["id"]
+    words = words.replace("ID", atom_id).split()
+    code = f"""
+import sys
+from parametric_memory.cli import app
+try:
+    app({words!r})
+finally:
+    print(sorted({{"torch", "transformers", "sentence_transformers", "chromadb"}} & sys.modules.keys()), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=filled.path, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_progress_is_silent_without_a_terminal(world):
+    done = pmem("add", "docs", cwd=world.path, program=(str(TINY_PMEM),))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for other processes")
+def test_what_was_added_before_an_interrupt_stays_and_the_same_command_goes_on(world):
+    docs = world.path / "many"
+    docs.mkdir()
+    for number in range(120):
+        facts = "".join(f"Buoy {number}-{n} was painted in {1900 + n} by crew {number + n}. " for n in range(20))
+        (docs / f"{number:03}.txt").write_text(facts, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, str(TINY_PMEM), "add", "many"],
+        cwd=world.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while documents_in(world.path / "memory") < 3:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == Exit.INTERRUPTED, told
+    assert "Traceback" not in told
+    done = int(re.search(r"interrupted: (\d+) of 120 files are done", told)[1])
+    assert 3 <= done < 120
+    assert world.pmem("verify").exit_code == 0
+    # The document that was being stored may have made it, too.
+    assert done <= documents_in(world.path / "memory") <= done + 1
+
+    again = json.loads(world.pmem("add", "many", "--json").stdout)
+    assert again["atoms"]["NONE"] >= 20 * done
+    assert documents_in(world.path / "memory") == 120
+
+
+def documents_in(memory: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{memory / 'store.db'}?mode=ro", uri=True) as connection:
+            return connection.execute("SELECT count(*) FROM documents").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0

@@ -1,0 +1,113 @@
+"""A world of three documents, and a memory of small real parts to ask about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from parametric_memory.adapters import spec_for
+from parametric_memory.compilers.hypernetwork import HypernetworkCompiler
+from parametric_memory.config import GenerationConfig, MemoryConfig, PromptConfig, RoutingConfig, StoreConfig
+from parametric_memory.evaluation import Library, Question, read_questions
+from parametric_memory.hypernetwork.checkpoint import Checkpoint
+from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
+from parametric_memory.memory import ParametricMemory
+from parametric_memory.testing.doubles import HashingKeyEncoder, TinyBackend
+from parametric_memory.types import Document
+
+PORT = "The harbour of Lorn opened in 1894. Its lighthouse is painted green. Ferries leave for Skerry every Tuesday."
+BAKERY = "The bakery on Mill Street opened in 1921. Its owner is Maud Ferris. It sells rye bread."
+RIVER = "The river Ebble rises near Alvediston. It is nineteen kilometres long."
+ROWS: list[dict[str, Any]] = [
+    {
+        "doc_id": "port",
+        "title": "Lorn",
+        "document": PORT,
+        "question": "Which colour is the lighthouse?",
+        "answers": ["green"],
+    },
+    {
+        "doc_id": "port",
+        "title": "Lorn",
+        "document": PORT,
+        "question": "When did the harbour of Lorn open?",
+        "answers": ["1894", "in 1894"],
+    },
+    {"doc_id": "bakery", "document": BAKERY, "question": "Who is the owner of the bakery?", "answers": ["Maud Ferris"]},
+    {
+        "doc_id": "river",
+        "document": RIVER,
+        "question": "Who is the king of Norway?",
+        "answers": [],
+        "answerable": False,
+    },
+]
+
+WriteRows = Callable[..., Path]
+OpenMemory = Callable[[Path], ParametricMemory]
+
+
+@pytest.fixture
+def write_rows(tmp_path: Path) -> WriteRows:
+    """Return a writer of JSON lines into a temporary folder."""
+
+    def write(rows: list[dict[str, Any]], name: str = "world.dev.jsonl") -> Path:
+        path = tmp_path / name
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def world(write_rows: WriteRows) -> Path:
+    """The file of the world's questions."""
+    return write_rows(ROWS)
+
+
+@pytest.fixture
+def questions(world: Path) -> list[Question]:
+    return read_questions(world)
+
+
+@pytest.fixture(scope="session")
+def parts() -> dict[str, Any]:
+    """A tiny base model, a hypernetwork for it that was never trained, and keys of hashed words."""
+    backend = TinyBackend(batch_size=4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = AtomHypernetwork(config_for(backend.model, layers=2, width=40)).eval().requires_grad_(False)
+    prompt = PromptConfig(system="", reading="", prefix="A:")
+    checkpoint = Checkpoint(network, spec_for(backend.model, backend.base_model, last=2), prompt, digest="untrained")
+    compiler = HypernetworkCompiler(backend.model, backend.tokenizer, checkpoint, fingerprint=backend.fingerprint)
+    return {"backend": backend, "compiler": compiler, "key_encoder": HashingKeyEncoder(), "prompt": prompt}
+
+
+@pytest.fixture
+def open_memory(parts: dict[str, Any]) -> OpenMemory:
+    """Return what opens a memory of small parts; it abstains only where nothing was found."""
+    config = MemoryConfig(
+        store=StoreConfig(index="numpy"),
+        routing=RoutingConfig(abstain_below=0.02),
+        generation=GenerationConfig(max_new_tokens=32),
+    )
+    return lambda path: ParametricMemory(**parts, path=path, config=config)
+
+
+@pytest.fixture
+def memory(open_memory: OpenMemory, tmp_path: Path) -> Iterator[ParametricMemory]:
+    """A memory that holds the world's documents."""
+    with open_memory(tmp_path / "memory") as opened:
+        for doc_id, title, text in (("port", "Lorn", PORT), ("bakery", "", BAKERY), ("river", "", RIVER)):
+            opened.add(Document.of(text, source=doc_id, title=title, metadata={"doc_id": doc_id}))
+        yield opened
+
+
+@pytest.fixture
+def library(memory: ParametricMemory) -> Library:
+    return Library(memory)

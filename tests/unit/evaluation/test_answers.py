@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from parametric_memory.errors import UnreadableDocumentError
+from parametric_memory.evaluation.answers import AnswerFile
+
+
+def row(number, *, dataset="d", system="s", **more):
+    return {"dataset": dataset, "system": system, "id": str(number), "prediction": "caf\u2028é", **more}
+
+
+def test_answers_are_there_again_in_the_next_run(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    AnswerFile(path, settings={"d": "h"}).append([row(1), row(2)])
+    AnswerFile(path, settings={"d": "h"}).append([row(1, system="t")])
+    again = AnswerFile(path, settings={"d": "h"})
+    assert again.of("d", "s") == {"1": row(1, settings="h"), "2": row(2, settings="h")}
+    assert list(again.of("d", "t")) == ["1"]
+    assert again.of("e", "s") == {}
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_torn_last_line_is_dropped_and_written_again(tmp_path, cut):
+    path = tmp_path / "answers.jsonl"
+    AnswerFile(path, settings={"d": "h"}).append([row(1), row(2)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    again = AnswerFile(path, settings={"d": "h"})
+    assert list(again.of("d", "s")) == ["1"]
+    again.append([row(2)])
+    assert path.read_bytes() == whole
+
+
+def test_answers_of_other_settings_move_aside_and_other_datasets_stay(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    AnswerFile(path, settings={"d": "old", "e": "old"}).append([row(1), row(2, dataset="e")])
+    again = AnswerFile(path, settings={"d": "new"})
+    assert again.of("d", "s") == {}
+    assert json.loads(path.read_text()) == row(2, dataset="e", settings="old")
+    assert json.loads((tmp_path / "answers.earlier.jsonl").read_text()) == row(1, settings="old")
+
+
+def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"name": "x"}\n')
+    with pytest.raises(UnreadableDocumentError, match=r"answers\.jsonl, line 1"):
+        AnswerFile(path, settings={"d": "h"})
+    assert path.read_text() == '{"name": "x"}\n'

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from parametric_memory.errors import ConfigError, UnreadableDocumentError
+from parametric_memory.evaluation import SYSTEMS, Prediction, evaluate
+from parametric_memory.evaluation.timings import measure
+from parametric_memory.testing.doubles import TinyBackend
+
+
+def read_answers(out):
+    return [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def generated(monkeypatch):
+    """How many answers the base model wrote, call by call."""
+    calls = []
+    generate = TinyBackend.generate
+
+    def counting(self, conversations, **settings):
+        calls.append(len(conversations))
+        return generate(self, conversations, **settings)
+
+    monkeypatch.setattr(TinyBackend, "generate", counting)
+    return calls
+
+
+def test_all_systems_answer_all_questions_and_the_folder_tells_it(world, tmp_path, open_memory):
+    out = tmp_path / "out"
+    results = evaluate([world], list(SYSTEMS), out=out, timed=2, open_memory=open_memory)
+    assert json.loads((out / "results.json").read_text()) == results
+    dataset = results["datasets"]["world.dev"]
+    assert (dataset["questions"], dataset["answerable"], dataset["with_gold"]) == (4, 3, 3)
+    assert (dataset["documents"], dataset["atoms"]) == (3, 8)
+    assert list(dataset["systems"]) == list(SYSTEMS)
+    for figures in dataset["systems"].values():
+        assert {"f1", "em", "containment", "n", "knowledge_tokens", "p50_ms"} <= set(figures)
+        assert figures["n"] == 4
+        assert 0.0 < figures["p50_ms"] <= figures["p95_ms"]
+    rows = read_answers(out)
+    assert len(rows) == 4 * len(SYSTEMS)
+    assert {"dataset", "doc_id", "question", "answers", "system", "prediction", "abstained", "atoms"} <= set(rows[0])
+    report = (out / "report.md").read_text()
+    assert all(f"| `{name}` |" in report for name in SYSTEMS)
+    settings = json.loads((out / "settings.json").read_text())
+    assert (settings["seed"], settings["compiler"]) == (0, "hypernetwork:untrained")
+    assert {"command", "versions", "machine", "files", "base_fingerprint", "prompt"} <= set(settings)
+
+
+def test_figures_are_those_of_the_answers_on_disk(world, tmp_path, open_memory):
+    results = evaluate([world], ["closed_book", "atoms"], out=tmp_path, timed=0, open_memory=open_memory)
+    for name, figures in results["datasets"]["world.dev"]["systems"].items():
+        rows = [row for row in read_answers(tmp_path) if row["system"] == name]
+        assert figures["f1"] == pytest.approx(sum(row["f1"] for row in rows) / 4)
+        assert figures["abstained"] == sum(row["abstained"] for row in rows) / 4
+    # Abstaining is what makes the fourth answer right.
+    assert results["datasets"]["world.dev"]["systems"]["atoms"]["refusal"]["recall"] == 1.0
+
+
+def test_a_second_run_asks_nothing_again_and_finds_the_same(world, tmp_path, open_memory, generated):
+    first = evaluate([world], ["closed_book", "atoms"], out=tmp_path, timed=1, open_memory=open_memory)
+    asked = sum(generated)
+    assert evaluate([world], ["closed_book", "atoms"], out=tmp_path, timed=1, open_memory=open_memory) == first
+    assert sum(generated) == asked
+    assert len(read_answers(tmp_path)) == 8
+
+
+def test_a_killed_run_goes_on_where_it_stopped(world, tmp_path, open_memory, generated):
+    whole = evaluate([world], ["closed_book"], out=tmp_path / "a", timed=0, open_memory=open_memory)
+    lines = (tmp_path / "a" / "answers.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "answers.jsonl").write_bytes(b"".join(lines[:2]) + lines[2][:20])
+    generated.clear()
+    assert evaluate([world], ["closed_book"], out=tmp_path / "b", timed=0, open_memory=open_memory) == whole
+    # The whole batch, so that the last digits are those of the other run.
+    assert generated == [4]
+    assert len(read_answers(tmp_path / "b")) == 4
+
+
+def test_interrupting_loses_no_answer(world, tmp_path, open_memory, generated):
+    def interrupt(task, done, total):
+        if task == "world.dev: closed_book" and done == 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate([world], ["atoms", "closed_book"], out=tmp_path, timed=0, open_memory=open_memory, progress=interrupt)
+    assert [row["system"] for row in read_answers(tmp_path)] == ["atoms"] * 4
+    generated.clear()
+    evaluate([world], ["atoms", "closed_book"], out=tmp_path, timed=0, open_memory=open_memory)
+    assert generated == [4]
+
+
+def test_other_settings_ask_everything_anew(world, tmp_path, open_memory, generated):
+    evaluate([world], ["closed_book"], out=tmp_path, timed=0, open_memory=open_memory)
+    evaluate([world], ["closed_book"], out=tmp_path, timed=0, open_memory=open_memory, setting="corpus")
+    assert generated == [4, 4]
+    assert len((tmp_path / "answers.earlier.jsonl").read_text().splitlines()) == len(read_answers(tmp_path)) == 4
+
+
+def test_datasets_do_not_meet(write_rows, tmp_path, open_memory):
+    port = {
+        "doc_id": "d",
+        "document": "The harbour is red.",
+        "question": "Which colour is the harbour?",
+        "answers": ["red"],
+    }
+    bakery = {
+        "doc_id": "d",
+        "document": "The bakery is blue.",
+        "question": "Which colour is the bakery?",
+        "answers": ["blue"],
+    }
+    files = [write_rows([port], "one.jsonl"), write_rows([bakery], "two.jsonl")]
+    results = evaluate(files, ["rag_dense"], out=tmp_path / "out", setting="corpus", timed=0, open_memory=open_memory)
+    assert [dataset["documents"] for dataset in results["datasets"].values()] == [1, 1]
+    assert [len(row["atoms"]) for row in read_answers(tmp_path / "out")] == [1, 1]
+
+
+def test_limit_and_seed_choose_the_questions(world, tmp_path, open_memory):
+    asked = {}
+    for seed in range(6):
+        evaluate(
+            [world], ["closed_book"], out=tmp_path / str(seed), limit=2, seed=seed, timed=0, open_memory=open_memory
+        )
+        asked[seed] = tuple(row["question"] for row in read_answers(tmp_path / str(seed)))
+    assert all(len(questions) == 2 for questions in asked.values())
+    assert len(set(asked.values())) > 1
+
+
+def test_every_mistake_is_named_before_anything_is_loaded(world, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        evaluate([world, world], ["atoms", "attoms", "atoms"], out=tmp_path / "out", limit=0, setting="mine", timed=-1)
+    message = str(caught.value)
+    assert f"unknown system 'attoms'; known are {', '.join(SYSTEMS)}" in message
+    for part in (
+        "'atoms' is named twice",
+        "two files are called 'world.dev'",
+        "limit is 0",
+        "setting is 'mine'",
+        "timed is -1",
+    ):
+        assert part in message
+    with pytest.raises(ConfigError, match="no file of questions") as caught:
+        evaluate([], [], out=tmp_path / "out")
+    assert "no system is named" in str(caught.value)
+    with pytest.raises(UnreadableDocumentError, match="No such file"):
+        evaluate([tmp_path / "none.jsonl"], ["atoms"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+class Clock:
+    """A system that notes when it was asked."""
+
+    def __init__(self, name, log):
+        self.name, self.log = name, log
+
+    def answer(self, questions):
+        self.log.append((self.name, *(question.question for question in questions)))
+        return [Prediction("", False, (), 0, float(len(self.log))) for _ in questions]
+
+
+def test_times_are_of_single_questions_with_the_systems_in_turn(questions):
+    log = []
+    ms = measure([Clock("a", log), Clock("b", log)], questions[:2], lambda *_: None)
+    first, second = (question.question for question in questions[:2])
+    warm, measured = log[:2], log[2:]
+    assert warm == [("a", first), ("b", first)]
+    assert measured == [("a", first), ("b", first), ("b", second), ("a", second)]
+    assert ms == {"a": [3.0, 6.0], "b": [4.0, 5.0]}
+
+
+def test_progress_counts_documents_questions_and_times(world, tmp_path, open_memory):
+    seen = {}
+
+    def note(task, done, total):
+        seen.setdefault(task, []).append((done, total))
+
+    evaluate([world], ["closed_book"], out=tmp_path, timed=2, open_memory=open_memory, progress=note)
+    assert seen == {
+        "world.dev: documents": [(0, 3), (1, 3), (2, 3), (3, 3)],
+        "world.dev: closed_book": [(0, 4), (4, 4)],
+        "world.dev: times": [(0, 2), (1, 2), (2, 2)],
+    }

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parametric_memory.config import GenerationConfig
+from parametric_memory.evaluation.systems import (
+    GENERATION,
+    SYSTEMS,
+    Given,
+    Library,
+    LibrarySystem,
+    cut_around,
+    gold_atom,
+    holds_answer,
+)
+from parametric_memory.types import Span
+
+
+def system(name, library):
+    return LibrarySystem(name, library, SYSTEMS[name])
+
+
+def statements(library, ids):
+    return [library.memory.store.get(id_).statement for id_ in ids]
+
+
+@pytest.mark.parametrize("mode", ["closed_book", "atoms", "hybrid"])
+def test_a_system_answers_as_ask_does(library, questions, mode):
+    predictions = system(mode, library).answer(questions)
+    for question, prediction in zip(questions, predictions, strict=True):
+        answer = library.memory.ask(
+            question.question, mode=mode, filters={"doc_id": question.doc_id}, generation=GENERATION
+        )
+        assert prediction.text == answer.text
+        assert prediction.abstained == answer.abstained
+        assert prediction.knowledge_tokens == answer.usage.knowledge_tokens
+        assert list(prediction.atoms) == [routed.atom.id for routed in answer.route.selected]
+    assert len({prediction.text for prediction in predictions}) > 1
+
+
+def test_the_gold_sentence_is_given_as_text_or_as_weights(library, questions):
+    shown = system("in_context", library).answer(questions)
+    injected = system("atoms_oracle", library).answer(questions)
+    gold = [
+        "Lorn: Its lighthouse is painted green.",
+        "Lorn: The harbour of Lorn opened in 1894.",
+        "Its owner is Maud Ferris.",
+    ]
+    assert [statements(library, prediction.atoms) for prediction in shown[:3]] == [[sentence] for sentence in gold]
+    assert [prediction.atoms for prediction in injected] == [prediction.atoms for prediction in shown]
+    assert [p.knowledge_tokens for p in shown[:3]] == [library.memory.backend.count_tokens(text) for text in gold]
+    assert [p.knowledge_tokens for p in injected] == [0] * 4
+
+
+def test_only_gold_weights_tell_the_oracle_from_closed_book(library, questions):
+    bare, injected = (system(name, library).answer(questions) for name in ("closed_book", "atoms_oracle"))
+    assert [p.text for p in injected] != [p.text for p in bare]
+    empty = LibrarySystem("atoms_oracle", library, lambda _library, _question: Given())
+    assert [p.text for p in empty.answer(questions)] == [p.text for p in bare]
+
+
+def test_oracles_never_abstain_and_abstaining_is_not_generating(library, questions):
+    answers = {name: system(name, library).answer(questions) for name in SYSTEMS}
+    abstained = {name for name, predictions in answers.items() if any(p.abstained for p in predictions)}
+    assert abstained == {"atoms", "hybrid"}
+    lost = answers["atoms"][3]
+    assert (lost.text, lost.atoms, lost.loglikelihood) == ("I don't know.", (), None)
+
+
+def test_bm25_and_dense_rank_by_their_own_scores_alone(library, questions):
+    for name, score in (("rag_bm25", "lexical"), ("rag_dense", "dense")):
+        [prediction] = system(name, library).answer(questions[1:2])
+        found = {c.atom.id: getattr(c, score) for c in library.candidates(questions[1])}
+        used = [found[id_] for id_ in prediction.atoms]
+        assert used == sorted(used, reverse=True)
+        assert set(prediction.atoms) == {id_ for id_, value in found.items() if value}
+        assert prediction.knowledge_tokens == sum(
+            map(library.memory.backend.count_tokens, statements(library, prediction.atoms))
+        )
+
+
+def test_a_question_is_asked_of_its_own_document_or_of_all(library, questions):
+    everywhere = Library(library.memory, setting="corpus")
+
+    def documents(where):
+        [prediction] = system("rag_dense", where).answer(questions[:1])
+        return {where.memory.store.get(id_).metadata["doc_id"] for id_ in prediction.atoms}
+
+    assert documents(library) == {"port"}
+    assert documents(everywhere) > {"port"}
+
+
+def test_the_document_is_shown_around_the_gold_sentence(library, questions):
+    [prediction] = system("in_context_document", library).answer(questions[2:3])
+    assert prediction.knowledge_tokens == library.memory.backend.count_tokens(questions[2].document)
+
+
+@given(text=st.text(), data=st.data(), limit=st.integers(1, 20))
+def test_a_cut_is_as_long_as_it_may_be_and_holds_the_span_if_it_can(text, data, limit):
+    start = data.draw(st.integers(0, len(text)))
+    span = Span(start, data.draw(st.integers(start, len(text))))
+    piece = cut_around(text, span, limit)
+    assert piece in text
+    assert len(piece) == min(limit, len(text))
+    assert len(span.of(text)) > limit or span.of(text) in piece
+
+
+def test_the_gold_atom_holds_the_answer_and_shares_most_with_the_question(library, questions):
+    atoms = library.memory.store.atoms({"doc_id": "port"})
+    asked = replace(questions[0], question="When do ferries leave for Skerry?", answers=("every Tuesday",))
+    assert gold_atom(asked, atoms).text.endswith("every Tuesday.")
+    # "in" stands in two of them.
+    assert gold_atom(replace(asked, question="Is the harbour in Lorn?", answers=("Lorn", "Skerry")), atoms) == atoms[0]
+    nowhere = replace(asked, answers=(), answerable=False)
+    assert gold_atom(nowhere, atoms).text.endswith("every Tuesday.")
+    assert not holds_answer(nowhere, gold_atom(nowhere, atoms))
+    assert gold_atom(asked, []) is None
+
+
+def test_times_are_per_question_and_likelihoods_are_the_backends(library, questions):
+    [prediction] = system("in_context", library).answer(questions[:1])
+    assert prediction.ms > 0.0
+    turns = library.memory.prompt.conversation(questions[0].question, ["Lorn: Its lighthouse is painted green."])
+    [(total, tokens)] = library.memory.backend.loglikelihood([turns], ["green"])
+    assert prediction.loglikelihood == pytest.approx(total / tokens, rel=1e-5)
+    assert system("in_context", library).answer(questions[3:])[0].loglikelihood is None
+    assert system("in_context", library).answer([]) == []
+
+
+def test_generation_is_greedy():
+    assert GenerationConfig(max_new_tokens=32, temperature=0.0) == GENERATION

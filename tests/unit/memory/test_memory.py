@@ -1,0 +1,242 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from parametric_memory.adapters import import_peft
+from parametric_memory.config import RoutingConfig
+from parametric_memory.errors import AtomNotFoundError, UnreadableDocumentError
+from parametric_memory.memory.answers import MODES
+
+ADA = "Ada joined the Rotterdam office in 2021."
+BOB = "Bob keeps the red key of Hall 48."
+
+
+def events(result):
+    return [record["event"] for record in result["results"]]
+
+
+def test_adding_the_same_text_again_compiles_nothing(memory, monkeypatch):
+    assert events(memory.add(f"{ADA} {BOB}")) == ["ADD", "ADD"]
+    monkeypatch.setattr(type(memory.compiler), "compile", lambda *_: pytest.fail("compiled again"))
+    assert events(memory.add(f"{ADA} {BOB}")) == ["NONE", "NONE"]
+
+
+def test_a_changed_file_is_replaced_atom_by_atom(memory, tmp_path):
+    path = tmp_path / "office.txt"
+    path.write_text(f"{ADA}\n\n{BOB}\n")
+    memory.add(path)
+    path.write_text(f"{ADA}\n\nBob keeps the blue key of Hall 48.\n")
+    result = memory.add(path)
+    assert sorted(events(result)) == ["ADD", "DELETE", "NONE"]
+    statements = [record["memory"] for record in memory.get_all()["results"]]
+    assert any("blue" in s for s in statements) and not any("red" in s for s in statements)
+
+
+def test_an_answer_cites_the_characters_it_stands_on(memory, tmp_path):
+    path = tmp_path / "office.txt"
+    path.write_text(f"Intro words here.\r\n\r\n{ADA}\r\n")
+    memory.add(path)
+    answer = memory.ask("When did Ada join the Rotterdam office?")
+    best = answer.citations[0]
+    assert best.source == path.as_posix()
+    assert any(path.read_bytes().decode()[c.span.start : c.span.end] == c.text == ADA for c in answer.citations)
+    assert answer.usage.knowledge_tokens == 0 and answer.usage.prompt_tokens > 0
+
+
+def test_every_mode_answers_and_only_reading_spends_knowledge_tokens(memory):
+    memory.add([ADA, BOB])
+    spent = {mode: memory.ask("Who keeps the red key?", mode=mode).usage.knowledge_tokens for mode in MODES}
+    assert spent["atoms"] == spent["closed_book"] == 0
+    assert 0 < spent["hybrid"] <= spent["in_context"]
+
+
+def test_an_unknown_mode_is_refused(memory):
+    with pytest.raises(ValueError, match="expected one of"):
+        memory.ask("Who?", mode="magic")
+
+
+def test_an_empty_question_is_refused_in_every_mode(memory):
+    for mode in MODES:
+        with pytest.raises(ValueError, match="empty"):
+            memory.ask("  ", mode=mode)
+
+
+def test_the_memory_changes_the_answer_and_leaves_the_base_model_as_it_was(memory):
+    weights = {name: parameter.clone() for name, parameter in memory.backend.model.named_parameters()}
+    bare = memory.ask("Who keeps the red key?", mode="closed_book").text
+    memory.add(BOB)
+    assert memory.ask("Who keeps the red key?").text != bare
+    assert memory.ask("Who keeps the red key?", mode="closed_book").text == bare
+    assert all(torch.equal(parameter, weights[name]) for name, parameter in memory.backend.model.named_parameters())
+
+
+def test_disabled_answers_from_the_bare_base(memory):
+    memory.add(BOB)
+    with memory.disabled():
+        off = memory.ask("Who keeps the red key?")
+    assert (off.text, off.mode) == (memory.ask("Who keeps the red key?", mode="closed_book").text, "closed_book")
+
+
+def test_an_empty_memory_abstains_and_says_so(memory):
+    answer = memory.ask("Who keeps the red key?")
+    assert answer.abstained and answer.text == memory.config.unknown and answer.citations == ()
+
+
+def test_without_a_text_for_the_unknown_the_bare_base_answers(open_memory, memory):
+    other = open_memory("other", replace(memory.config, unknown=None))
+    answer = other.ask("Who keeps the red key?")
+    assert answer.abstained and answer.text == memory.ask("Who keeps the red key?", mode="closed_book").text
+
+
+def test_streamed_pieces_are_the_whole_answer(memory):
+    memory.add([ADA, BOB])
+    stream = memory.stream("Who keeps the red key?")
+    assert stream.route.selected and stream.citations
+    pieces = list(stream)
+    whole = memory.ask("Who keeps the red key?")
+    assert "".join(pieces).strip() == whole.text == stream.answer.text and len(pieces) > 1
+
+
+def test_a_stream_closed_half_way_leaves_the_base_clean(memory):
+    memory.add(BOB)
+    bare = memory.ask("Who?", mode="closed_book").text
+    pieces = iter(memory.stream("Who keeps the red key?"))
+    next(pieces)
+    assert memory.ask("Who?", mode="closed_book").text == bare
+    pieces.close()
+    assert memory.ask("Who?", mode="closed_book").text == bare
+
+
+def test_users_see_their_own_knowledge_alone(memory):
+    memory.add(ADA, user_id="u1")
+    memory.add(ADA, user_id="u2")
+    memory.add(BOB, user_id="u2")
+    assert len(memory.get_all(user_id="u1")["results"]) == 1
+    assert len(memory.get_all(user_id="u2")["results"]) == 2
+    seen = {record["metadata"]["user_id"] for record in memory.search("key Hall Ada", user_id="u1")["results"]}
+    assert seen == {"u1"}
+    assert memory.ask("Who keeps the red key?", filters={"user_id": "u3"}).abstained
+
+
+def test_threads_of_many_users_never_meet(memory):
+    users = [f"u{n}" for n in range(4)]
+    for user in users:
+        memory.add(f"The secret word of this person is {user * 3}.", user_id=user)
+    alone = {user: memory.ask("What is the secret word?", user_id=user) for user in users}
+
+    def ask(user):
+        return user, memory.ask("What is the secret word?", user_id=user)
+
+    with ThreadPoolExecutor(8) as pool:
+        for user, answer in pool.map(ask, users * 12):
+            assert answer.text == alone[user].text
+            assert {c.atom_id for c in answer.citations} == {c.atom_id for c in alone[user].citations}
+
+
+def test_verbs_on_one_atom(memory):
+    [record] = memory.add(ADA, metadata={"source": "hr.md"})["results"]
+    assert memory.get(record["id"])["memory"] == ADA and memory.get(record["id"])["source"] == "hr.md"
+    memory.update(record["id"], "Ada joined the Delft office in 2021.")
+    assert "Delft" in memory.get(record["id"])["memory"]
+    memory.delete(record["id"])
+    with pytest.raises(AtomNotFoundError):
+        memory.get(record["id"])
+    assert [event["event"] for event in memory.history(record["id"])] == ["ADD", "UPDATE", "DELETE"]
+
+
+def test_a_deleted_text_can_be_added_again(memory):
+    [record] = memory.add(ADA)["results"]
+    memory.delete(record["id"])
+    assert events(memory.add(ADA)) == ["ADD"]
+    assert memory.search("Ada Rotterdam")["results"]
+
+
+def test_delete_all_needs_to_know_whose(memory):
+    memory.add(ADA, user_id="u1")
+    memory.add(BOB, user_id="u2")
+    with pytest.raises(ValueError, match="reset"):
+        memory.delete_all()
+    assert memory.delete_all(user_id="u1") == {"deleted": 1}
+    assert len(memory.get_all()["results"]) == 1
+    memory.reset()
+    assert memory.get_all()["results"] == []
+
+
+def test_erasing_leaves_no_trace_in_the_files(memory, tmp_path):
+    memory.add("The passport number of Ada is X98765.", user_id="ada")
+    memory.add(BOB, user_id="bob")
+    receipt = memory.erase(user_id="ada")
+    assert len(receipt["deleted"]) == 1 and not receipt["residuals"]
+    for file in (tmp_path / "memory").rglob("*"):
+        assert not file.is_file() or b"X98765" not in file.read_bytes()
+    assert len(memory.get_all()["results"]) == 1
+
+
+def test_a_reopened_memory_gives_the_same_answer(open_memory):
+    first = open_memory()
+    first.add([ADA, BOB])
+    before = first.ask("Who keeps the red key?")
+    first.close()
+    again = open_memory()
+    assert again.ask("Who keeps the red key?").text == before.text
+    assert again.verify() == []
+
+
+def test_explain_gives_every_candidate_with_a_reason(memory):
+    memory.add([ADA, BOB, "Cid paints doors."])
+    route = memory.explain("Who keeps the red key of Hall 48?")
+    assert route.selected[0].atom.text == BOB
+    assert all(routed.reason for routed in [*route.selected, *route.rejected])
+    assert all(routed.rank_gates and routed.share is not None for routed in route.selected)
+
+
+def test_an_exported_route_is_the_composed_adapter(memory, tmp_path):
+    memory.add([ADA, BOB])
+    folder = memory.export(tmp_path / "route", question="Who keeps the red key?")
+    composed = memory.compose(memory.explain("Who keeps the red key?"))
+    read = import_peft(folder, spec=composed.spec)
+    for target, factors in composed.factors.items():
+        torch.testing.assert_close(read.factors[target].B @ read.factors[target].A, factors.B @ factors.A)
+    assert json.loads((folder / "adapter_config.json").read_text())["peft_type"] == "LORA"
+
+
+def test_an_atom_can_be_exported_by_its_id(memory, tmp_path):
+    [record] = memory.add(ADA)["results"]
+    assert (memory.export(tmp_path / "atom", memory_id=record["id"]) / "adapter_model.safetensors").exists()
+    with pytest.raises(ValueError, match="either"):
+        memory.export(tmp_path / "atom")
+
+
+def test_messages_and_framework_documents_can_be_added(memory):
+    messages = [{"role": "user", "content": ADA}, {"role": "assistant", "content": "Noted, thank you."}]
+    langchain = SimpleNamespace(page_content=BOB, metadata={"source": "keys.md"})
+    llama_index = SimpleNamespace(text="Cid paints the doors of the hall.", metadata={})
+    memory.add([messages, langchain, llama_index])
+    statements = {record["memory"] for record in memory.get_all()["results"]}
+    assert statements == {ADA, BOB, "Cid paints the doors of the hall."}
+
+
+def test_one_unreadable_file_does_not_stop_a_folder(memory, tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.txt").write_text(ADA)
+    (folder / "b.pdf").write_bytes(b"not a pdf")
+    result = memory.add(folder)
+    assert events(result) == ["ADD"] and len(result["errors"]) == 1 and "b.pdf" in result["errors"][0]["error"]
+
+
+def test_an_empty_text_and_a_foreign_object_are_refused(memory):
+    with pytest.raises(UnreadableDocumentError, match="empty"):
+        memory.add("   ")
+    with pytest.raises(UnreadableDocumentError, match="expected a str"):
+        memory.add(42)
+
+
+def test_the_gate_of_the_configuration_decides(open_memory, memory):
+    strict = open_memory("strict", replace(memory.config, routing=RoutingConfig(abstain_below=1.01)))
+    strict.add(BOB)
+    assert strict.ask("Who keeps the red key of Hall 48?").abstained
