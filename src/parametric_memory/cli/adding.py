@@ -98,20 +98,28 @@ def add_files(
     added = Added(len(files))
     # Bytes foretell the time that is left better than files do.
     sizes = [1 + (file.stat().st_size if file.is_file() else 0) for file in files]
-    with progress("compiling", sum(sizes)) as advance:
+    passed, total = 0, sum(sizes)
+    with progress() as show:
         try:
-            for number, file in enumerate(files):
-                try:
-                    report = memory.add(file, user_id=user_id, metadata=metadata)
-                    added.results += report["results"]
-                    added.errors += report["errors"]
-                except (IngestError, MissingDependencyError) as error:
-                    added.errors.append({"source": str(file), "error": str(error)})
-                added.done += 1
-                advance(sum(sizes[: number + 1]), f"{added.done}/{len(files)} files, {len(added.results)} atoms")
+            for file, size in zip(files, sizes, strict=True):
+                show("compiling", passed, total, f"{added.done}/{len(files)} files, {len(added.results)} atoms")
+                _add_file(memory, file, added, user_id=user_id, metadata=metadata)
+                passed += size
         except KeyboardInterrupt:
             added.interrupted = True
     return added
+
+
+def _add_file(
+    memory: ParametricMemory, file: Path, added: Added, *, user_id: str | None, metadata: Metadata | None
+) -> None:
+    try:
+        report = memory.add(file, user_id=user_id, metadata=metadata)
+        added.results += report["results"]
+        added.errors += report["errors"]
+    except (IngestError, MissingDependencyError) as error:
+        added.errors.append({"source": str(file), "error": str(error)})
+    added.done += 1
 
 
 def added_record(added: Added) -> dict[str, Any]:

@@ -3,12 +3,58 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
+from parametric_memory.cli.memory import open_memory
+from parametric_memory.cli.options import AsJson, Base, CheckpointFolder, ConfigFile
+from parametric_memory.cli.printing import show_json, show_table, stdout
+from parametric_memory.cli.progress import progress
 
-def evaluate(
-    data: Annotated[list[Path], typer.Option(metavar="FILE", help="x")],
+
+def evaluate(  # noqa: PLR0913, PLR0917 - one option each
+    data: Annotated[list[Path], typer.Option(metavar="FILE", help="Questions as JSON lines; repeatable.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Takes results.json, report.md and answers.jsonl.")],
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE...]", help="More files of questions.")] = None,
+    systems: Annotated[str, typer.Option(metavar="A,B", help="What to compare.")] = "closed_book,rag_dense,atoms",
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions per file; all by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    setting: Annotated[
+        Literal["own", "corpus"], typer.Option(help="Ask of a question's own document, or of all of them.")
+    ] = "own",
+    time: Annotated[int, typer.Option(min=0, help="Questions per file that are asked alone, for the times.")] = 20,
+    base: Base = None,
+    checkpoint: CheckpointFolder = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
 ) -> None:
-    """X."""
+    """Measure systems on questions of yours. A run that was stopped goes on where it was."""
+    from parametric_memory.evaluation import evaluate as run
+
+    names = [name.strip() for name in systems.split(",") if name.strip()]
+    with progress() as show:
+        results = run(
+            [*data, *(more or ())], names, out=out, limit=limit, seed=seed, setting=setting, timed=time,
+            open_memory=lambda path: open_memory(path, base=base, checkpoint=checkpoint, config=config, make=True),
+            progress=lambda what, done, total: show(what, done, total, f"{done}/{total}"),
+        )  # fmt: skip
+    if as_json:
+        show_json(results)
+    else:
+        show_figures(results)
+        stdout().print(f"wrote {out}: report.md, results.json, answers.jsonl", soft_wrap=True)
+
+
+def show_figures(results: dict[str, Any]) -> None:
+    """Print one table per dataset."""
+    for name, dataset in results["datasets"].items():
+        stdout().print(f"{name}: {dataset['questions']} questions, {dataset['answerable']} of them answerable")
+        rows = [(system, *_cells(found)) for system, found in dataset["systems"].items()]
+        show_table(("system", "F1", "EM", "contains", "knowledge tokens", "ms"), rows)
+
+
+def _cells(found: dict[str, Any]) -> list[str]:
+    ms = found["p50_ms"]
+    scores = [f"{found[measure]:.3f}" for measure in ("f1", "em", "containment")]
+    return [*scores, f"{found['knowledge_tokens']:.0f}", "" if ms is None else f"{ms:.0f}"]

@@ -48,15 +48,13 @@ def hypernetwork(  # noqa: PLR0913, PLR0917 - one option each
         "learning_rate": learning_rate, "seed": seed,
     }  # fmt: skip
     config = TrainingConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    with progress("training", config.steps) as advance:
+    with progress() as show:
 
-        def show(step: int, means: Mapping[str, float]) -> None:
-            advance(
-                step,
-                f"{step}/{config.steps} steps, " + ", ".join(f"{name} {means[name]:.2f}" for name in ("nll", "first")),
-            )
+        def shown(step: int, means: Mapping[str, float]) -> None:
+            counts = f"{step}/{config.steps} steps, nll {means['nll']:.2f}, first token {means['first']:.0%}"
+            show("training", step, config.steps, counts)
 
         folder = train_hypernetwork(
-            data=data, out=out, base=base or BUILTIN_BASE, config=config, resume=resume, progress=show
+            data=data, out=out, base=base or BUILTIN_BASE, config=config, resume=resume, progress=shown
         )
     stdout().print(f"wrote {folder}", soft_wrap=True)

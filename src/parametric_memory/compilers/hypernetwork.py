@@ -20,7 +20,7 @@ from parametric_memory.errors import AdapterMismatchError, CompilationError, Cor
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import directions, features
-from parametric_memory.hypernetwork.states import states_at
+from parametric_memory.hypernetwork.states import pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
 from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, TokenGates
 
@@ -162,12 +162,12 @@ class HypernetworkCompiler:
         c = self._network.config
         layers = (0, c.middle_layer, c.first_layer)
         for batch in self._batches(atoms, pieces):
-            ids, mask = _pad([torch.tensor(window.ids, device=self._device) for _, window in batch])
+            ids, mask = pad([torch.tensor(window.ids, device=self._device) for _, window in batch])
             states = states_at(self._model, ids, mask, layers)
             places = [(first + n, row, at) for row, (first, w) in enumerate(batch) for n, at in w.pieces]
             spans = [(row, slice(at, at + len(pieces[number].ids))) for number, row, at in places]
             cut = [{layer: states[layer][row, span] for layer in layers} for row, span in spans]
-            read, present = _pad([features(part, c) for part in cut])
+            read, present = pad([features(part, c) for part in cut])
             for (number, _, _), code in zip(places, self._network.encode(read, present), strict=True):
                 codes[number] = code[: len(pieces[number].ids)]
         return [codes[number] for number in range(len(pieces))]
@@ -210,10 +210,3 @@ def _failure(atom: Atom, problem: str) -> CompilationError:
     return CompilationError(
         f"compiling atom {atom.id} ({atom.statement[:60]!r}): {problem}", document_id=atom.document_id, span=atom.span
     )
-
-
-def _pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Right-pad rows of (length, ...) with zeros; return them and their mask."""
-    padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-    lengths = torch.tensor([len(row) for row in rows], device=padded.device)
-    return padded, torch.arange(padded.shape[1], device=padded.device)[None] < lengths[:, None]

@@ -84,6 +84,13 @@ def _inputs_kept(modules: Sequence[nn.Module], *, last: nn.Module | None = None)
         _reading.reset(token)
 
 
+def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Right-pad rows of (length, ...) with zeros; return them, (rows, longest, ...), and their mask."""
+    padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    lengths = torch.tensor([len(row) for row in rows], device=padded.device)
+    return padded, torch.arange(padded.shape[1], device=padded.device)[None] < lengths[:, None]
+
+
 @torch.no_grad()
 def states_at(model: nn.Module, ids: Tensor, mask: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
     """Return the states at `layers` of right-padded tokens.

@@ -8,6 +8,7 @@ process or another, take turns (``write.lock``); readers never wait and see what
 from __future__ import annotations
 
 import logging
+import os
 import time
 import uuid
 import weakref
@@ -20,6 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, exists, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from parametric_memory.config import StoreConfig
 from parametric_memory.errors import (
@@ -61,7 +63,7 @@ class AtomStore:
         self._index = DerivedIndex(folder / "index", config)
         self._pending = 0
         self._closed = False
-        self._finalizer = weakref.finalize(self, _let_go, self._index, database)
+        self._finalizer = weakref.finalize(self, _let_go, self._index, database, os.getpid())
 
     @classmethod
     def open(
@@ -358,7 +360,13 @@ class AtomStore:
         """Return everything that is wrong with the store, each with what to do; reads all of it."""
         with self._read() as connection:
             problems = list(checks.database_problems(connection, self.manifest.dim))
-            problems += checks.index_problems(connection, self._index.refresh(connection))
+            try:
+                problems += checks.index_problems(connection, self._index.refresh(connection))
+            except (StoreError, SQLAlchemyError):
+                raise
+            except Exception as error:
+                # Whatever the index's library raises: the next search makes the index anew.
+                problems.append(f"key index: it fails with {error}; call rebuild_index()")
         return problems + list(checks.lexical_problems(self._database))
 
     def rebuild_index(self) -> None:
@@ -446,6 +454,8 @@ def _not_found(path: Path) -> StoreNotFoundError:
     return StoreNotFoundError(f"opening the store {path}: there is none; check the path, or add documents to make one")
 
 
-def _let_go(index: DerivedIndex, database: Database) -> None:
-    index.close()
-    database.close()
+def _let_go(index: DerivedIndex, database: Database, pid: int) -> None:
+    # A forked child that ends must not close what its parent goes on using.
+    if os.getpid() == pid:
+        index.close()
+        database.close()

@@ -86,13 +86,12 @@ class ChromaIndex:
 
     def _open(self) -> None:
         import chromadb
-        from chromadb.api.client import Client
         from chromadb.api.collection_configuration import CreateCollectionConfiguration, CreateHNSWConfiguration
         from chromadb.config import Settings
 
         client = chromadb.PersistentClient(path=self._path, settings=Settings(anonymized_telemetry=False))
         # Declared as an interface without `close`.
-        self._client = cast(Client, client)
+        self._client = cast("Client", client)
         hnsw = CreateHNSWConfiguration(space="cosine", ef_search=_EF_SEARCH)
         self._keys = client.get_or_create_collection(
             "keys", embedding_function=None, configuration=CreateCollectionConfiguration(hnsw=hnsw)

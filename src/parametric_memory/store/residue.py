@@ -28,11 +28,13 @@ def pieces(text: str) -> list[bytes]:
 
 
 def vector_pieces(vector: bytes) -> list[bytes]:
-    """Return what to search for to find a stored key: its quarters, so that a page border hides one at most."""
+    """Return what to search for to find a stored key: its quarters, so that a page border hides one at most.
+
+    Quarters of zeros alone, which sparse keys have, are everywhere and prove nothing.
+    """
     quarter = max(len(vector) // 4, _SHORTEST)
-    return [
-        piece for start in range(0, len(vector), quarter) if len(piece := vector[start : start + quarter]) >= _SHORTEST
-    ]
+    cut = [vector[start : start + quarter] for start in range(0, len(vector), quarter)]
+    return [piece for piece in cut if len(piece) >= _SHORTEST and any(piece)]
 
 
 def scan(folder: Path, wanted: Collection[bytes]) -> tuple[int, dict[bytes, set[str]]]:

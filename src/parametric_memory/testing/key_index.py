@@ -24,7 +24,7 @@ from parametric_memory.types import AtomKey
 
 
 def unit_keys(number: int, *, dim: int = 16, seed: int = 0) -> list[AtomKey]:
-    """Return keys in random directions, named ``atom-0``, ``atom-1``, …"""
+    """Return keys in random directions, named ``atom-0``, ``atom-1`` and so on."""
     vectors = np.random.default_rng(seed).standard_normal((number, dim)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return [AtomKey(f"atom-{i}", vector) for i, vector in enumerate(vectors)]

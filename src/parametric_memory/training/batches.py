@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from parametric_memory.config import PromptConfig
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.network import HypernetworkConfig
-from parametric_memory.hypernetwork.states import states_at
+from parametric_memory.hypernetwork.states import pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
 from parametric_memory.training.data import Corpus, Example
 
@@ -175,7 +175,7 @@ class ExampleBatches:
         self._fill_atoms(atoms)
         self._fill_questions(numbers)
         T = max(len(self.ids[atom]) for atom in atoms)
-        ids, mask = _pad([torch.tensor(self.ids[atom]) for atom in atoms])
+        ids, mask = pad([torch.tensor(self.ids[atom]) for atom in atoms])
         states = torch.zeros(len(atoms), T, 2, self.config.d_model)
         for row, atom in enumerate(atoms):
             window, offset = self._place[atom]
@@ -183,7 +183,7 @@ class ExampleBatches:
                 self._atom_cache[window][offset : offset + len(self.ids[atom])].astype(np.float32)
             )
         layers = (self.config.middle_layer, self.config.first_layer)
-        question_states, question_mask = _pad(
+        question_states, question_mask = pad(
             [torch.from_numpy(self._question_cache[n][:, 0].astype(np.float32)) for n in numbers]
         )
         return Batch(
@@ -256,7 +256,7 @@ class ExampleBatches:
             # Longest first: a batch holds at most MAX_READ tokens, padding included.
             count = max(1, MAX_READ // len(texts[order[-1]]))
             numbers, order = order[-count:], order[:-count]
-            ids, mask = _pad([torch.tensor(texts[number]) for number in numbers])
+            ids, mask = pad([torch.tensor(texts[number]) for number in numbers])
             states = states_at(self.model, ids.to(device), mask.to(device), layers)
             stacked = torch.stack([states[layer] for layer in layers], dim=2).cpu()
             for row, number in enumerate(numbers):
@@ -273,10 +273,3 @@ def _token_span(offsets: Sequence[tuple[int, int]], example: Example) -> tuple[i
     begin, end = example.start + 1, example.start + 1 + len(example.answer)
     inside = [i for i, (a, b) in enumerate(offsets) if a < end and b > begin]
     return inside[0], inside[-1] + 1
-
-
-def _pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Right-pad rows of (length, ...) with zeros; return them and their mask."""
-    padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-    lengths = torch.tensor([len(row) for row in rows])
-    return padded, torch.arange(padded.shape[1])[None] < lengths[:, None]

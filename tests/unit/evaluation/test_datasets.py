@@ -2,12 +2,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import random
-import subprocess
-import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parametric_memory.errors import UnreadableDocumentError
@@ -85,6 +82,7 @@ def test_a_dataset_is_called_as_its_file(tmp_path, file):
     assert dataset_name(tmp_path / file) == "a.b"
 
 
+@settings(max_examples=30)
 @given(shuffled=st.permutations(MANY), seed=st.integers(0, 5), limit=st.integers(1, 50))
 def test_a_sample_depends_on_the_seed_and_not_on_the_order_of_the_file(shuffled, seed, limit):
     drawn = sample(MANY, limit=limit, seed=seed)
@@ -100,11 +98,6 @@ def test_seeds_draw_different_samples_and_repetitions_count_once():
         sample(MANY, limit=0)
 
 
-def test_a_sample_is_the_same_in_every_process():
-    script = (
-        "from parametric_memory.evaluation.datasets import Question, sample;"
-        "many = [Question('set', f'd{n % 7}', '', 'text', f'What is {n}?', (str(n),), True) for n in range(40)];"
-        "print(*(q.question for q in sample(many, limit=5, seed=3)), sep='|')"
-    )
-    printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-    assert printed.strip().split("|") == [q.question for q in sample(random.sample(MANY, 40), limit=5, seed=3)]
+def test_a_sample_is_the_same_on_every_machine():
+    drawn = [question.answers[0] for question in sample(MANY, limit=8, seed=3)]
+    assert drawn == ["12", "26", "11", "18", "16", "37", "21", "39"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from store_child import page
-from store_world import ADA, find, open_store, put
+from store_world import ADA, Page, find, open_store, put
 
 from parametric_memory.config import StoreConfig
 from parametric_memory.errors import StoreError, StoreLockedError
@@ -159,6 +159,20 @@ def test_a_damaged_index_is_made_anew(tmp_path, damage):
         assert store.verify() == []
 
 
+@pytest.mark.parametrize("name", ["header.bin", "index_metadata.pickle"])
+def test_an_index_that_fails_while_searching_is_reported_and_made_anew(tmp_path, name):
+    many = Page("many", [f"Sentence number n{i}." for i in range(1100)])  # Chroma writes its files from 1000 on
+    with open_store(tmp_path / "s", "chroma") as store:
+        put(store, many)
+    [damaged] = (tmp_path / "s" / "index").rglob(name)
+    damaged.write_bytes(b"\xff" * damaged.stat().st_size)
+    with open_store(tmp_path / "s", "chroma") as store:
+        [problem] = store.verify()
+        assert "key index: it fails with" in problem
+        assert find(store, "number n77")[0].atom == many.atoms[77]
+        assert store.verify() == []
+
+
 def test_threads_share_a_store(store):
     errors: list[Exception] = []
 
@@ -200,3 +214,12 @@ def test_a_forked_child_is_told_to_open_the_store_again(plain):
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_the_exact_index_needs_neither_chroma_nor_torch(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from store_world import ADA, find, open_store, put\n"
+        f"with open_store(Path({str(tmp_path)!r}) / 's') as store: put(store, ADA); find(store, 'tea')\n"
+        "assert not {'chromadb', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent, check=True, timeout=60)
