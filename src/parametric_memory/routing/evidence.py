@@ -75,7 +75,7 @@ def weigh(question: str, statements: Sequence[str]) -> list[Evidence]:
     found = Counter(stem for words in read for stem in words.stems & asked.stems)
     rarity = {stem: math.log1p(_RARITY / (found[stem] + 0.5)) for stem in asked.stems}
     wants_number, wants_name = bool(_ASKS_NUMBER.search(question)), bool(_ASKS_NAME.search(question))
-    # Sorted, because the order of a set differs between processes and with it the last bit of a sum.
+    # The order of a set differs between processes; an exact sum does not depend on it.
     total = math.fsum(rarity.values())
     return [
         Evidence(

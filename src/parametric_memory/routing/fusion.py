@@ -35,8 +35,8 @@ class Features:
     news: float
 
 
-#: Printed by ``runs/calibrate_gate.py --data DIR``: SQuAD training questions, half of them answerable, at memories of 5 to
-#: 4,300 atoms. On held-out articles a confidence is within .08 of the share of answerable questions.
+#: Printed by ``runs/calibrate_gate.py --data DIR``: SQuAD training questions, half of them answerable, put to memories
+#: of 5 to 4,300 atoms. On held-out articles a confidence is within .08 of the share of answerable questions.
 WEIGHTS = Features(similarity=5.86, coverage=3.86, lacks_number=-0.78, lacks_answer=-1.04, news=0.18)
 BIAS = -5.15
 
@@ -53,7 +53,7 @@ class SimilarityRouter:
         Whatever the order of the candidates; of equal scores the smaller atom id comes first. Every candidate is in
         ``selected`` or in ``rejected``, best first, with the reason.
         """
-        # Sums are not associative: a fixed order makes them equal to the last bit.
+        # By id first: it decides between equal scores, and between equal BM25 in `features`.
         candidates = sorted(candidates, key=lambda candidate: candidate.atom.id)
         scores = [score(f) for f in features(query.text, candidates, dense_weight=self.config.dense_weight)]
         ranked = sorted(zip(candidates, scores, strict=True), key=lambda pair: -pair[1])

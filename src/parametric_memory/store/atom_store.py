@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 _DATABASE = "store.db"
 
 #: Changed atoms that may wait before a write brings the key index up to date; searching and closing always do.
-_PENDING = 256
+_PENDING = 2000
 
 
 class AtomStore:

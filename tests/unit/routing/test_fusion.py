@@ -71,9 +71,11 @@ def test_it_abstains_exactly_when_the_confidence_is_below_the_gate(candidates, q
 
 @properties
 @given(candidates_of(), questions, st.floats(0, 3), st.floats(0, 3))
-def test_a_wider_margin_never_takes_an_atom_away(candidates, question, one, other):
-    narrow, wide = (ask(candidates, question, margin=m, abstain_below=0.0) for m in sorted([one, other]))
+def test_the_margin_says_how_far_below_the_best_is_still_taken(candidates, question, one, other):
+    narrow, wide = (ask(candidates, question, margin=m, max_atoms=99, abstain_below=0.0) for m in sorted([one, other]))
     assert wide.selected[: len(narrow.selected)] == narrow.selected
+    assert all(wide.selected[0].score - routed.score <= max(one, other) for routed in wide.selected)
+    assert all(wide.selected[0].score - routed.score > max(one, other) for routed in wide.rejected)
 
 
 @properties
