@@ -53,7 +53,7 @@ class RoutingConfig(_Table):
     max_atoms: int = 4
     dense_weight: float = 0.7
     margin: float = 1.5
-    abstain_below: float = 0.5
+    abstain_below: float = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

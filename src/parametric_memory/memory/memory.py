@@ -9,13 +9,14 @@ Every arrow is a public method, so that one can stop, look, change, and go on.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from parametric_memory.adapters import compose, export_peft
 from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
@@ -28,7 +29,7 @@ from parametric_memory.memory.answers import MODES, AnswerStream, Mode, Stopwatc
 from parametric_memory.memory.sources import documents_of
 from parametric_memory.protocols import Backend, Compiler, Extractor, GatingCompiler, KeyEncoder, Router
 from parametric_memory.routing import SentenceTransformerEncoder, SimilarityRouter
-from parametric_memory.store import AtomStore, Stats
+from parametric_memory.store import AtomStore, Receipt, Stats
 from parametric_memory.types import (
     Answer,
     Atom,
@@ -48,7 +49,10 @@ from parametric_memory.types import (
 )
 
 logger = logging.getLogger(__name__)
-Filters = Mapping[str, Scalar | Sequence[Scalar]]
+#: Atoms of one document that are compiled and committed together.
+PART = 1024
+Progress: TypeAlias = Callable[[Document, int, int], None]
+Filters: TypeAlias = Mapping[str, Scalar | Sequence[Scalar]]
 
 
 class ParametricMemory:
@@ -152,7 +156,7 @@ class ParametricMemory:
         agent_id: str | None = None,
         run_id: str | None = None,
         metadata: Metadata | None = None,
-        progress: Callable[[Document, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Compile documents into the memory: what is there already is left alone, what changed is replaced.
 
@@ -163,7 +167,7 @@ class ParametricMemory:
             agent_id: Which agent's it is.
             run_id: Which conversation it comes from.
             metadata: Kept with every atom, for filters and citations.
-            progress: Called after each document with it and the number of its atoms that were compiled.
+            progress: Called with a document, the number of its atoms that are stored, and of all its atoms.
 
         Returns:
             ``{"results": [{"id", "memory", "event", "source"}], "errors": [{"source", "error"}]}``: one result an
@@ -180,12 +184,10 @@ class ParametricMemory:
             if isinstance(document, IngestError):
                 errors.append({"source": getattr(document, "source", ""), "error": str(document)})
                 continue
-            events = self._add_document(document)
+            events = self._add_document(document, progress)
             results += events
             if not events:
                 errors.append({"source": document.source, "error": "nothing in it to remember"})
-            if progress:
-                progress(document, sum(event["event"] in {"ADD", "UPDATE"} for event in events))
         return {"results": results, "errors": errors}
 
     def read(self, content: Any, *, metadata: Metadata | None = None) -> Iterator[Document | IngestError]:
@@ -205,23 +207,32 @@ class ParametricMemory:
         """Return one code per atom."""
         return list(self.compiler.compile(atoms)) if atoms else []
 
-    def _add_document(self, document: Document) -> list[dict[str, Any]]:
+    def _add_document(self, document: Document, progress: Progress | None) -> list[dict[str, Any]]:
         if self.store.unchanged(document):
             return [_event(atom, "NONE") for atom in self.store.atoms_of(document.id)]
         atoms = self.extract(document)
-        missing = self.store.missing(document, atoms)
+        known = {atom.id: atom for atom in [*self.store.atoms_of(document.id), *atoms]}
+        events: dict[str, str] = {}
+        for receipt, done in self._put_in_parts(document, atoms):
+            parts = {"NONE": receipt.kept, "ADD": receipt.added, "UPDATE": receipt.updated, "DELETE": receipt.deleted}
+            for event, ids in parts.items():
+                # What an earlier part added, a later one finds there already.
+                events |= {id_: event for id_ in ids if event != "NONE" or id_ not in events}
+            if progress:
+                progress(document, done, len(atoms))
+        logger.info("added %s: %s", document.source or document.id, Counter(events.values()))
+        return [_event(known[id_], event) for id_, event in events.items()]
+
+    def _put_in_parts(self, document: Document, atoms: Sequence[Atom]) -> Iterator[tuple[Receipt, int]]:
+        """Compile and store a document, a long one part by part so that an interrupt loses little; yield what is done."""
+        missing = set(self.store.missing(document, atoms))
         new = [atom for atom in atoms if atom.id in missing]
-        before = {atom.id: atom for atom in self.store.atoms_of(document.id)}
-        receipt = self.store.put(document, atoms, self.encode_keys(new), self.compile(new))
-        logger.info(
-            "added %s: %d atoms compiled, %d kept, %d deleted",
-            document.source or document.id, len(new), len(receipt.kept), len(receipt.deleted),
-        )  # fmt: skip
-        changes = {
-            "ADD": receipt.added, "UPDATE": receipt.updated, "NONE": receipt.kept, "DELETE": receipt.deleted,
-        }  # fmt: skip
-        by_id = before | {atom.id: atom for atom in atoms}
-        return [_event(by_id[atom_id], event) for event, ids in changes.items() for atom_id in ids]
+        for begin in range(0, max(1, len(new)), PART):
+            part = new[begin : begin + PART]
+            missing -= {atom.id for atom in part}
+            there = [atom for atom in atoms if atom.id not in missing]
+            keys, codes = self.encode_keys(part), self.compile(part)
+            yield self.store.put(document, there, keys, codes, complete=not missing), len(there)
 
     # ---------------------------------------------------------------- the read path
 

@@ -168,7 +168,13 @@ class AtomStore:
         return tuple(id_ for id_ in given if id_ in needed)
 
     def put(
-        self, document: Document, atoms: Sequence[Atom], keys: Sequence[AtomKey], codes: Sequence[AtomCode]
+        self,
+        document: Document,
+        atoms: Sequence[Atom],
+        keys: Sequence[AtomKey],
+        codes: Sequence[AtomCode],
+        *,
+        complete: bool = True,
     ) -> Receipt:
         """Store a document in place of what was stored under its id, atom by atom, in one transaction.
 
@@ -177,6 +183,7 @@ class AtomStore:
             atoms: All its atoms. Stored ones that are not among them are deleted.
             keys: At least one per atom of `missing`; more replace what is stored.
             codes: Likewise.
+            complete: False while more of the document's atoms are to come: it does not count as `unchanged` until then.
 
         Raises:
             ValueError: If an atom belongs to another document or comes twice, or a key or metadata value is malformed.
@@ -188,6 +195,8 @@ class AtomStore:
         compiled = self._compiled(keys, codes)
         with self._write() as connection:
             receipt = changes.replace_document(connection, document, atoms, compiled)
+            if not complete:
+                changes.forget_hashes(connection, [document.id])
         return self._written(receipt)
 
     def update(self, atom: Atom, key: AtomKey, code: AtomCode) -> Receipt:

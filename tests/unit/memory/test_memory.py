@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -34,6 +35,32 @@ def test_a_changed_file_is_replaced_atom_by_atom(memory, tmp_path):
     assert sorted(events(result)) == ["ADD", "DELETE", "NONE"]
     statements = [record["memory"] for record in memory.get_all()["results"]]
     assert any("blue" in s for s in statements) and not any("red" in s for s in statements)
+
+
+def test_a_long_document_that_was_interrupted_goes_on_where_it_was(memory, monkeypatch):
+    monkeypatch.setattr("parametric_memory.memory.memory.PART", 2)
+    text = " ".join(f"Door number {n} is painted green." for n in range(7))
+    compiled, compile_ = [], memory.compiler.compile
+
+    def interrupted(atoms):
+        if len(compiled) == 4:
+            raise KeyboardInterrupt
+        compiled.extend(atoms)
+        return compile_(atoms)
+
+    monkeypatch.setattr(type(memory.compiler), "compile", lambda _self, atoms: interrupted(atoms))
+    with pytest.raises(KeyboardInterrupt):
+        memory.add(text)
+    assert len(memory.get_all()["results"]) == 4
+    monkeypatch.undo()
+    assert Counter(events(memory.add(text))) == {"NONE": 4, "ADD": 3}
+    assert set(events(memory.add(text))) == {"NONE"}
+
+
+def test_progress_counts_the_atoms_of_a_document(memory):
+    seen = []
+    memory.add(f"{ADA} {BOB}", progress=lambda document, done, total: seen.append((document.text, done, total)))
+    assert seen == [(f"{ADA} {BOB}", 2, 2)]
 
 
 def test_an_answer_cites_the_characters_it_stands_on(memory, tmp_path):
