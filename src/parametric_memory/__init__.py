@@ -16,7 +16,7 @@ __all__ = ["ParametricMemory", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    """Import `ParametricMemory` on first use, so that ``import parametric_memory`` touches neither torch nor chromadb."""
+    """Import `ParametricMemory` on first use, so that ``import parametric_memory`` stays cheap."""
     if name == "ParametricMemory":
         from parametric_memory.memory import ParametricMemory
 

@@ -144,7 +144,7 @@ class Atom:
     Attributes:
         id: Depends on the document's id, the statement and its occurrence: the same sentence keeps its atom.
         kind: Its type.
-        statement: One sentence that stands by itself, title and headings resolved in: what keys are made of and people see.
+        statement: One sentence that stands by itself, title and headings resolved in: what people see, and keys are of.
         text: The sentence alone, without title and headings: what the compiler turns into weights.
         context: The title and headings that were resolved into the statement ("Handbook > Offices").
         document_id: Where it comes from.
@@ -227,7 +227,7 @@ class AtomAdapter:
 
 @dataclass(frozen=True, slots=True)
 class ComposedAdapter:
-    """Many atoms' factors as one adapter; ``truncated`` is the relative error of truncation by target, where there is one."""
+    """Many atoms' factors as one adapter; ``truncated`` is the relative error by target, where ranks were cut off."""
 
     spec: AdapterSpec
     factors: Mapping[str, LoraFactors]
@@ -269,8 +269,8 @@ class TokenGates:
 class RoutedAtom:
     """An atom with the router's score and weight, and why it was taken or left.
 
-    ``rank_gates`` weighs each rank of its adapter and ``share`` is its probability to hold the answer, where token gates
-    were found (see `TokenGates`).
+    ``rank_gates`` weighs each rank of its adapter and ``share`` is its probability to hold the answer, where token
+    gates were found (see `TokenGates`).
     """
 
     atom: Atom
@@ -309,7 +309,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer; ``knowledge_tokens`` are prompt tokens spent on retrieved text: 0 when it comes from weights."""
+    """Tokens of one answer; ``knowledge_tokens`` are those of retrieved text in the prompt: 0 when it is in weights."""
 
     prompt_tokens: int
     completion_tokens: int

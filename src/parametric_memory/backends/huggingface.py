@@ -20,12 +20,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from parametric_memory.adapters.inject import inject
 from parametric_memory.adapters.spec import fingerprint
-from parametric_memory.hypernetwork.chat import answer_ids, prompt_ids, turn_ends
 from parametric_memory.backends.decoding import Decoding, Sampler, forward, left_padded
 from parametric_memory.backends.models import BUILTIN_BASE, quietly, resolve
 from parametric_memory.backends.text import TextStream
 from parametric_memory.config import GenerationConfig
 from parametric_memory.errors import AdapterMismatchError, BackendError, GenerationError, MissingDependencyError
+from parametric_memory.hypernetwork.chat import answer_ids, prompt_ids, turn_ends
 from parametric_memory.types import ComposedAdapter, Conversation, Generation, Usage
 
 Item = TypeVar("Item")

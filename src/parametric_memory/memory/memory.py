@@ -224,7 +224,7 @@ class ParametricMemory:
         return [_event(known[id_], event) for id_, event in events.items()]
 
     def _put_in_parts(self, document: Document, atoms: Sequence[Atom]) -> Iterator[tuple[Receipt, int]]:
-        """Compile and store a document, a long one part by part so that an interrupt loses little; yield what is done."""
+        """Compile and store a document, a long one part by part: an interrupt loses little. Yield what is done."""
         missing = set(self.store.missing(document, atoms))
         new = [atom for atom in atoms if atom.id in missing]
         for begin in range(0, max(1, len(new)), PART):

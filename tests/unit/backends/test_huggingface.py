@@ -10,9 +10,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from parametric_memory.adapters import inject
 from parametric_memory.backends import HuggingFaceBackend
-from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.config import GenerationConfig
 from parametric_memory.errors import AdapterError, AdapterMismatchError, BackendError, GenerationError
+from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.protocols import Backend
 from parametric_memory.testing.doubles import TinyBackend, tiny_model
 
