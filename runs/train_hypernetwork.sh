@@ -1,5 +1,11 @@
 #!/usr/bin/env bash
-# Train the shipped hypernetwork: runs/train_hypernetwork.sh DATA [OUT]
-# DATA is a folder with the files that docs/how-to/train-a-compiler.md lists. Seed 0. Stopped, it goes on where it was.
+# Train the shipped hypernetwork.
+#
+#     runs/train_hypernetwork.sh DATA [MORE OPTIONS OF pmem train hypernetwork]
+#
+# DATA is a folder with the files of training/data.py's DEFAULT_MIXTURE. Killed, it goes on where it stopped when it is
+# run again. The checkpoint in the package is such a run, with the changes of schedule that docs/log.md tells.
 set -euo pipefail
-pmem train hypernetwork --data "$1" --out "${2:-runs/out/train}" --examples 22000 --steps 1500 --seed 0
+data=$(cd "${1:?"which folder has the training files?"}" && pwd)
+cd "$(dirname "$0")/.."
+.venv/bin/pmem train hypernetwork --data "$data" --out runs/out/train --examples 22000 --steps 1300 --seed 0 "${@:2}"

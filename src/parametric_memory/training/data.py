@@ -117,26 +117,32 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_corpus(folder: Path, mixture: Mapping[str, Source] | None = None) -> Corpus:
-    """Read the files of a mixture from a folder, aligned to sentences; rows that do not align are left out and counted.
+    """Read a folder's files, aligned to sentences; rows that do not align, or have no answer, are left out and counted.
+
+    Args:
+        folder: Holds ``*.jsonl`` or ``*.jsonl.gz`` files.
+        mixture: How much of which file, by its name without extension. By default the shipped checkpoint's mixture if
+            the folder has a file of it, else every file as a whole.
 
     Raises:
-        TrainingError: If none of the files is there.
+        TrainingError: If there is no file to read.
     """
-    mixture = DEFAULT_MIXTURE if mixture is None else mixture
-    corpus, found = Corpus(), 0
+    files = {path.name.removesuffix(".gz").removesuffix(".jsonl"): path for path in sorted(folder.glob("*.jsonl*"))}
+    if mixture is None:
+        known = files.keys() & DEFAULT_MIXTURE.keys()
+        mixture = DEFAULT_MIXTURE if known else dict.fromkeys(files, Source(questions=1_000_000))
+    if not files.keys() & mixture.keys():
+        raise TrainingError(f"reading training data: {folder} has no *.jsonl or *.jsonl.gz file to train on")
+    corpus = Corpus()
     for name, source in mixture.items():
-        path = next((p for p in (folder / f"{name}.jsonl.gz", folder / f"{name}.jsonl") if p.exists()), None)
-        if path is None:
+        if name not in files:
             logger.warning("training data: %s has no file %s.jsonl(.gz); going on without it", folder, name)
             continue
-        found += 1
-        rows = [row for row in read_rows(path) if row["answers"] and not row.get("in_squad1_1_train_file")]
+        rows = [row for row in read_rows(files[name]) if row["answers"] and not row.get("in_squad1_1_train_file")]
         # A hash of the document shuffles documents, the same way everywhere, and keeps a document's rows together.
         rows.sort(key=lambda row: stable_id(row["document"]))
         taken = sum(_add(corpus, row, alone=source.alone) for row in rows[: source.questions])
         logger.info("training data: %s, %d questions of %d aligned", name, taken, min(source.questions, len(rows)))
-    if not found:
-        raise TrainingError(f"reading training data: {folder} has none of {', '.join(mixture)}; see docs/reference")
     return corpus
 
 

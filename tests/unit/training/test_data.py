@@ -61,5 +61,11 @@ def test_a_broken_line_is_named(tmp_path):
 
 
 def test_a_folder_without_data_is_a_clear_error(tmp_path):
-    with pytest.raises(TrainingError, match="has none of"):
+    with pytest.raises(TrainingError, match=r"no \*\.jsonl"):
         read_corpus(tmp_path)
+
+
+def test_a_folder_of_ones_own_files_is_read_whole(tmp_path):
+    write(tmp_path, [ROW], "mine.jsonl.gz")
+    write(tmp_path, [{**ROW, "document": "Cid lives in Bonn.", "answers": ["Bonn"]}], "yours.jsonl.gz")
+    assert len(read_corpus(tmp_path).texts) == 3
