@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks" / "index.md")
-MARKED = re.compile(r"(<!-- figures -->).*?(<!-- /figures -->)", re.DOTALL)
+MARKED = re.compile(r"(?<=<!-- figures -->).*?(?=<!-- /figures -->)", re.DOTALL)
 COLUMNS = ("f1", "containment", "em", "knowledge_tokens", "p50_ms")
 HEAD = ("token F1", "contains", "EM", "knowledge tokens in the prompt", "p50 ms")
 
@@ -32,8 +32,13 @@ def table(results: dict[str, Any], settings: dict[str, Any]) -> str:
         ]
         head = ["| system | " + " | ".join(HEAD) + " |", "|---" * (len(HEAD) + 1) + "|"]
         parts.append(f"`{name}`, {count} questions, own document, greedy:\n\n" + "\n".join([*head, *rows]))
-    told = ", ".join(f"{key} {settings[key]}" for key in ("seed", "base", "compiler", "machine") if key in settings)
-    return "\n\n".join(parts) + f"\n\nMade by `runs/first_figures.sh` ({told}); in brackets, 95 % intervals."
+    machine = settings["machine"]
+    told = (
+        f"base model `{settings['base_model']}`, compiler `{settings['compiler']}`, seed {settings['seed']}, "
+        f"{machine['cores']} cores, {machine['threads']} threads, {machine['device']}, {settings['dtype']}"
+    )
+    made = f"Made by `{settings['command']}` ({told}). In brackets: 95 % intervals, bootstrapped over documents."
+    return "\n\n".join([*parts, made])
 
 
 def cell(system: dict[str, Any], column: str) -> str:
@@ -49,13 +54,11 @@ def cell(system: dict[str, Any], column: str) -> str:
 
 def main(run: Path) -> None:
     """Rewrite the pages."""
-    results, settings = (
-        json.loads((run / name).read_text(encoding="utf-8")) for name in ("results.json", "settings.json")
-    )
+    results, settings = (json.loads((run / f"{name}.json").read_text("utf-8")) for name in ("results", "settings"))
+    made = table(results, settings)
     for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        made = table(results, settings)
-        page.write_text(MARKED.sub(lambda match: f"{match[1]}\n{made}\n{match[2]}", text), encoding="utf-8")
+        parts = MARKED.split(page.read_text("utf-8"))
+        page.write_text(f"\n{made}\n".join(parts), "utf-8")
 
 
 if __name__ == "__main__":
