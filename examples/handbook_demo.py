@@ -33,7 +33,7 @@ from parametric_memory.errors import AdapterMismatchError, ParametricMemoryError
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory
-    from parametric_memory.types import Answer
+    from parametric_memory.types import Answer, ComposedAdapter
 
 System: TypeAlias = Literal["atoms", "closed_book", "in_context"]
 
@@ -43,7 +43,7 @@ DOCUMENTS, QUESTIONS = Path("handbook/documents"), Path("handbook/questions.json
 #: What the modes of `ask` are called on the screen.
 SYSTEMS: dict[System, str] = {"atoms": "from weights", "closed_book": "closed-book", "in_context": "RAG"}
 #: Questions that are asked one by one and shown, and questions that are scored without --all.
-SHOWN, SCORED = 8, 32
+SHOWN, SCORED = 8, 24
 TOGETHER = 12
 
 
@@ -112,15 +112,11 @@ def compile_handbook(console: Console, memory: ParametricMemory) -> None:
             report = memory.add(file)
             events += [result["event"] for result in report["results"]]
             progress.advance(progress.task_ids[0])
-    seconds, compiled = time.perf_counter() - began, sum(event in {"ADD", "UPDATE"} for event in events)
+    compiled, held = sum(event in {"ADD", "UPDATE"} for event in events), f"atoms of {len(files)} files"
     if compiled:
-        console.print(
-            f"Compiled {compiled} atoms from {len(files)} files in {seconds:.0f} s; the next run reuses them."
-        )
+        console.print(f"Compiled {compiled} {held} in {time.perf_counter() - began:.0f} s; the next run reuses them.")
     else:
-        console.print(
-            f"Nothing recompiled: all {len(events)} atoms of {len(files)} files are there from an earlier run."
-        )
+        console.print(f"Nothing recompiled: all {len(events)} {held} are there from an earlier run.")
 
 
 # ---------------------------------------------------------------- one question after the other
@@ -133,17 +129,24 @@ def show(console: Console, memory: ParametricMemory, number: int, question: dict
     console.print(f"Expected: {expected}")
     answers = {system: memory.ask(question["question"], mode=system) for system in SYSTEMS}
     console.print(answer_table(answers))
-    for citation in answers["atoms"].citations[:1]:
-        where = f"{citation.source}, characters {citation.span.start}–{citation.span.end}"
-        console.print(Text(f"  Cited: {where}\n         “{line(citation.text)}”"))
-    if answers["atoms"].route.selected:
-        console.print(atom_table(answers["atoms"]))
+    show_grounds(console, answers["atoms"])
     return {system: result(answer) for system, answer in answers.items()}
+
+
+def show_grounds(console: Console, answer: Answer) -> None:
+    """Print what an answer from weights stands on: the best citation, and all atoms with their scores."""
+    if answer.abstained:
+        route = answer.route
+        console.print(f"  Abstained: confidence {route.confidence:.2f} is below {route.threshold:.2f}")
+        return
+    best = answer.citations[0]
+    console.print(Text(f"  Cited: {best.source}, characters {best.span.start}–{best.span.end}: “{line(best.text)}”"))
+    console.print(atom_table(answer))
 
 
 def answer_table(answers: dict[System, Answer]) -> Table:
     """Return the answers beside one another, with what each cost."""
-    table = Table("", box=SIMPLE_HEAD, expand=True)
+    table = Table("", box=SIMPLE_HEAD, show_edge=False, expand=True)
     table.add_column("answer", ratio=1)
     for name in ("prompt tokens", "knowledge", "ms"):
         table.add_column(name, justify="right")
@@ -156,7 +159,7 @@ def answer_table(answers: dict[System, Answer]) -> Table:
 
 def atom_table(answer: Answer) -> Table:
     """Return the atoms that the answer stands on, with the router's scores and the shares of the gates."""
-    table = Table(box=SIMPLE_HEAD, expand=True)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, expand=True)
     for name in ("score", "share"):
         table.add_column(name, justify="right")
     table.add_column("atoms composed", ratio=1)
@@ -191,26 +194,22 @@ def answer_all(
 
 def answer_together(memory: ParametricMemory, questions: Sequence[str], system: System) -> list[Result]:
     """Return what `memory.ask` would, with one batch for the base model; it is not asked where the memory abstains."""
-    limit = memory.config.routing.max_atoms
-    passages, adapters, asked = [[] for _ in questions], [None] * len(questions), list(range(len(questions)))
+    passages: list[list[str]] = [[] for _ in questions]
+    adapters: list[ComposedAdapter | None] = [None for _ in questions]
     if system == "in_context":
-        found = [memory.search(question, top_k=limit)["results"] for question in questions]
-        passages = [[atom["memory"] for atom in atoms] for atoms in found]
+        found = [memory.search(text, top_k=memory.config.routing.max_atoms) for text in questions]
+        passages = [[atom["memory"] for atom in atoms["results"]] for atoms in found]
     if system == "atoms":
-        adapters = [memory.compose(memory.explain(question)) for question in questions]
-        asked = [number for number in asked if adapters[number] is not None]
+        adapters = [memory.compose(memory.explain(text)) for text in questions]
+    asked = [n for n, adapter in enumerate(adapters) if adapter is not None or system != "atoms"]
     made = memory.backend.generate(
-        [memory.prompt.conversation(questions[number], passages[number]) for number in asked],
-        adapters=[adapters[number] for number in asked],
+        [memory.prompt.conversation(questions[n], passages[n]) for n in asked],
+        adapters=[adapters[n] for n in asked],
         config=memory.config.generation,
     )
-    answered = {number: one.text.strip() for number, one in zip(asked, made, strict=True)}
-    return [
-        Result(
-            answered.get(number, ""), number not in answered, sum(map(memory.backend.count_tokens, passages[number]))
-        )
-        for number in range(len(questions))
-    ]
+    answers = {n: generation.text.strip() for n, generation in zip(asked, made, strict=True)}
+    spent = [sum(map(memory.backend.count_tokens, statements)) for statements in passages]
+    return [Result(answers.get(n, ""), n not in answers, spent[n]) for n in range(len(questions))]
 
 
 def show_scores(
@@ -224,7 +223,7 @@ def show_scores(
         f"The first {len(questions)} questions, {answerable} of them answerable{more}. Refusals are right where no "
         f"document answers; ms is the median over the {SHOWN} that were asked alone."
     )
-    table = Table("", box=SIMPLE_HEAD)
+    table = Table("", box=SIMPLE_HEAD, show_edge=False)
     for name in ("token F1", "contains", "EM", "right refusals", "wrong refusals", "knowledge tokens", "ms"):
         table.add_column(name, justify="right")
     for system, name in SYSTEMS.items():

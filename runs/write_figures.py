@@ -37,7 +37,8 @@ def table(results: dict[str, Any], settings: dict[str, Any]) -> str:
         f"base model `{settings['base_model']}`, compiler `{settings['compiler']}`, seed {settings['seed']}, "
         f"{machine['cores']} cores, {machine['threads']} threads, {machine['device']}, {settings['dtype']}"
     )
-    made = f"Made by `{settings['command']}` ({told}). In brackets: 95 % intervals, bootstrapped over documents."
+    command = f"runs/first_figures.sh DATA --limit {settings['limit']}"
+    made = f"Made by `{command}` ({told}). In brackets: 95 % intervals, bootstrapped over documents."
     return "\n\n".join([*parts, made])
 
 

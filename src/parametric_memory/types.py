@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,6 +164,18 @@ class Atom:
     position: int = 0
     source: str = ""
     metadata: Metadata = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """Return the atom in the shape that memory libraries share: its statement is called ``memory``."""
+        return {
+            "id": self.id,
+            "memory": self.statement,
+            "kind": str(self.kind),
+            "source": self.source,
+            "document_id": self.document_id,
+            "span": [self.span.start, self.span.end],
+            "metadata": dict(self.metadata),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Added:
 
 
 def add(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files and folders.")],
     memory: Folder = Path("memory"),
     base: Base = None,
     checkpoint: CheckpointFolder = None,

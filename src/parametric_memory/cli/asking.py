@@ -29,7 +29,9 @@ def _words(question: str) -> str:
     return question
 
 
-Question = Annotated[str, typer.Argument(callback=_words, help="In plain words.", show_default=False)]
+Question = Annotated[
+    str, typer.Argument(callback=_words, metavar="QUESTION", help="In plain words.", show_default=False)
+]
 
 
 def ask(
@@ -55,7 +57,8 @@ def ask(
     else:
         show_answer(answer)
     if answer.abstained:
-        hint("nothing in the memory answers this; `pmem explain` shows what was considered")
+        confidence = f"confidence {answer.route.confidence:.2f} is below {answer.route.threshold:.2f}"
+        hint(f"nothing in the memory answers this ({confidence}); `pmem explain` shows what was considered")
         raise typer.Exit(Exit.ABSTAINED)
 
 

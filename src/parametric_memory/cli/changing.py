@@ -23,7 +23,7 @@ from parametric_memory.cli.printing import fail, show_json, stdout
 
 
 def delete(
-    atom_ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Of atoms.", show_default=False)] = None,
+    atom_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Of atoms.", show_default=False)] = None,
     source: Annotated[str | None, typer.Option(metavar="FILE", help="All atoms of this source.")] = None,
     memory: Folder = Path("memory"),
     config: ConfigFile = None,
@@ -42,7 +42,7 @@ def delete(
     if as_json:
         show_json({"deleted": list(deleted)})
     else:
-        stdout().print(f"deleted {len(deleted)} atoms")
+        stdout().print(f"deleted {len(deleted)} {'atom' if len(deleted) == 1 else 'atoms'}")
 
 
 def export(

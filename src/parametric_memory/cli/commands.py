@@ -22,7 +22,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            fail("interrupted; what was added before is kept")
+            fail("interrupted; what was done before is kept")
             raise typer.Exit(Exit.INTERRUPTED) from error
         except (ParametricMemoryError, OSError) as error:
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):

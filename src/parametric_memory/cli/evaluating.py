@@ -16,7 +16,7 @@ from parametric_memory.cli.progress import progress
 def evaluate(  # noqa: PLR0913, PLR0917 - one option each
     data: Annotated[list[Path], typer.Option(metavar="FILE", help="Questions as JSON lines; repeatable.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Takes results.json, report.md and answers.jsonl.")],
-    more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE...]", help="More files of questions.")] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="More files of questions.")] = None,
     systems: Annotated[str, typer.Option(metavar="A,B", help="What to compare.")] = "closed_book,rag_dense,atoms",
     limit: Annotated[int | None, typer.Option(min=1, help="Questions per file; all by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,

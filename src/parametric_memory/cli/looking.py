@@ -11,7 +11,7 @@ from parametric_memory.cli.exits import Exit
 from parametric_memory.cli.memory import open_store
 from parametric_memory.cli.options import AsJson, ConfigFile, Filter, Folder, UserId, filters_of
 from parametric_memory.cli.printing import fail, hint, show_atom, show_json, show_stats, show_table, stdout
-from parametric_memory.cli.records import atom_record, event_record, stats_record
+from parametric_memory.cli.records import event_record, stats_record
 
 AtomId = Annotated[str, typer.Argument(metavar="ID", help="Of an atom, as `pmem list` shows it.", show_default=False)]
 
@@ -31,7 +31,7 @@ def list_atoms(
         atoms = store.atoms(filters=scope or None, limit=limit + 1, offset=offset)
     shown, more = atoms[:limit], len(atoms) > limit
     if as_json:
-        show_json({"results": [atom_record(atom) for atom in shown], "more": more})
+        show_json({"results": [atom.record() for atom in shown], "more": more})
         return
     rows = [(atom.id, str(atom.kind), Path(atom.source).name, " ".join(atom.statement.split())) for atom in shown]
     show_table(("id", "kind", "source", "atom"), rows, cut="atom")
@@ -44,7 +44,7 @@ def get(atom_id: AtomId, memory: Folder = Path("memory"), config: ConfigFile = N
     with open_store(memory, config=config) as store:
         atom = store.get(atom_id)
     if as_json:
-        show_json(atom_record(atom))
+        show_json(atom.record())
     else:
         show_atom(atom)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Columns where there is no terminal to ask.
 WIDTH = 100
+#: Atoms of a route that were not taken, and are shown all the same.
+REJECTED = 8
 
 
 def stdout() -> Console:
@@ -84,8 +86,11 @@ def show_route(route: Route) -> None:
     verdict = "the memory abstains" if route.abstained else f"{len(route.selected)} of these answer"
     console = stdout()
     console.print(f"confidence {route.confidence:.2f} against threshold {route.threshold:.2f}: {verdict}")
-    if route.selected or route.rejected:
-        console.print(_routed([*route.selected, *route.rejected], taken=len(route.selected)))
+    shown = [*route.selected, *route.rejected[:REJECTED]]
+    if shown:
+        console.print(_routed(shown, taken=len(route.selected)))
+    if len(route.rejected) > REJECTED:
+        hint(f"{len(route.rejected) - REJECTED} more were considered; --json has all of them")
 
 
 def show_stats(stats: Stats) -> None:
@@ -106,7 +111,7 @@ def show_stats(stats: Stats) -> None:
 
 def show_table(names: Sequence[str], rows: Sequence[Sequence[str]], *, cut: str | None = None) -> None:
     """Print rows in columns; the column `cut` takes what width is left, and its cells end there."""
-    table = _table()
+    table = _table(wide=cut is not None)
     table.show_header = any(names)
     for name in names:
         if name == cut:
@@ -147,11 +152,11 @@ def _routed(atoms: Sequence[RoutedAtom], *, taken: int | None = None) -> Table:
     return table
 
 
-def _table() -> Table:
+def _table(*, wide: bool = True) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    return Table(box=SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold")
+    return Table(box=SIMPLE_HEAD, show_edge=False, expand=wide, pad_edge=False, header_style="bold")
 
 
 def _plain(text: str) -> Any:

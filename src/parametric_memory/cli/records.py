@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from parametric_memory.types import Answer, Atom, Citation, Route, RoutedAtom
+from parametric_memory.types import Answer, Citation, Route, RoutedAtom
 
 if TYPE_CHECKING:
     from parametric_memory.store import HistoryEvent, Stats
@@ -39,19 +39,6 @@ def route_record(route: Route) -> dict[str, Any]:
     }
 
 
-def atom_record(atom: Atom) -> dict[str, Any]:
-    """Return an atom in the shape of `ParametricMemory.get`."""
-    return {
-        "id": atom.id,
-        "memory": atom.statement,
-        "kind": str(atom.kind),
-        "source": atom.source,
-        "document_id": atom.document_id,
-        "span": [atom.span.start, atom.span.end],
-        "metadata": dict(atom.metadata),
-    }
-
-
 def event_record(event: HistoryEvent) -> dict[str, Any]:
     """Return a change of an atom in the shape of `ParametricMemory.history`."""
     return {
@@ -70,7 +57,7 @@ def stats_record(stats: Stats) -> dict[str, Any]:
 
 def _routed_record(routed: RoutedAtom) -> dict[str, Any]:
     return {
-        **atom_record(routed.atom),
+        **routed.atom.record(),
         "score": routed.score,
         "weight": routed.weight,
         "share": routed.share,

@@ -396,7 +396,7 @@ class ParametricMemory:
         k = max(top_k, self.config.routing.candidates)
         found = self.store.search(encoded.text, encoded.vector, k, filters=_filters(filters, **scope) or None)
         best = best_first(self.route(encoded, found), top_k)
-        return {"results": [_record(routed.atom) | {"score": routed.score} for routed in best]}
+        return {"results": [routed.atom.record() | {"score": routed.score} for routed in best]}
 
     def get(self, memory_id: str) -> dict[str, Any]:
         """Return one atom.
@@ -404,14 +404,14 @@ class ParametricMemory:
         Raises:
             AtomNotFoundError: If there is none of this id.
         """
-        return _record(self.store.get(memory_id))
+        return self.store.get(memory_id).record()
 
     def get_all(
         self, *, filters: Filters | None = None, limit: int | None = None, offset: int = 0, **scope: str | None
     ) -> dict[str, Any]:
         """Return the atoms that match, in the order of their documents: ``{"results": [...]}``."""
         atoms = self.store.atoms(filters=_filters(filters, **scope) or None, limit=limit, offset=offset)
-        return {"results": [_record(atom) for atom in atoms]}
+        return {"results": [atom.record() for atom in atoms]}
 
     def update(self, memory_id: str, text: str) -> dict[str, Any]:
         """Replace an atom's text and compile it anew; its id stays.
@@ -497,13 +497,13 @@ class ParametricMemory:
         if memory_id is not None:
             atom = self.store.get(memory_id)
             [adapter] = self.compiler.materialise(self.store.codes([memory_id]))
-            export_peft(adapter, Path(path), provenance={"atoms": [_record(atom)]})
+            export_peft(adapter, Path(path), provenance={"atoms": [atom.record()]})
             return Path(path)
         route = self.explain(str(question), filters=filters)
         composed = self.compose(route)
         if composed is None:
             raise ValueError(f"exporting the route of {question!r}: it is empty, nothing in the memory answers it")
-        atoms = [_record(routed.atom) for routed in route.selected]
+        atoms = [routed.atom.record() for routed in route.selected]
         export_peft(composed, Path(path), provenance={"question": question, "atoms": atoms})
         return Path(path)
 
@@ -527,16 +527,3 @@ def _filters(filters: Filters | None, **scope: str | None) -> dict[str, Any]:
 
 def _event(atom: Atom, event: str) -> dict[str, Any]:
     return {"id": atom.id, "memory": atom.statement, "event": event, "source": atom.source}
-
-
-def _record(atom: Atom) -> dict[str, Any]:
-    """Return an atom in the shape that memory libraries share."""
-    return {
-        "id": atom.id,
-        "memory": atom.statement,
-        "kind": str(atom.kind),
-        "source": atom.source,
-        "document_id": atom.document_id,
-        "span": [atom.span.start, atom.span.end],
-        "metadata": dict(atom.metadata),
-    }

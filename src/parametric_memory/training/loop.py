@@ -245,7 +245,7 @@ class Trainer:
         if others:
             raise CheckpointError(
                 f"resuming from {path}: it was made with other settings, {others}, than this run, "
-                f"{ {name: ours.get(name) for name in others} }; use the same ones or another folder"
+                f"{ {name: ours.get(name) for name in others} }; use the same ones, or another folder (--out)"
             )
         self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])

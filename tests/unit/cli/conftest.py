@@ -36,7 +36,7 @@ def documents(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def world(documents, tmp_path, monkeypatch, tiny_memory) -> SimpleNamespace:
-    """A working folder with ``docs/``, and `pmem` on the tiny base model, run in it: ``pmem(...)`` returns the result."""
+    """A working folder with ``docs/``; ``pmem(...)`` runs a command in it, on the tiny base model."""
     shutil.copytree(documents, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PMEM_CONFIG", "pmem.toml")

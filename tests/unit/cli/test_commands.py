@@ -11,6 +11,8 @@ import pytest
 
 from parametric_memory.cli.asking import ask
 from parametric_memory.cli.exits import Exit
+from parametric_memory.cli.printing import REJECTED
+from parametric_memory.config import RoutingConfig
 from parametric_memory.errors import StoreNotFoundError
 from parametric_memory.memory.answers import MODES
 
@@ -135,9 +137,18 @@ def test_a_rag_answer_counts_its_knowledge_tokens(filled):
 def test_explain_shows_what_was_taken_and_what_was_left_and_why(filled):
     result = filled.pmem("explain", KEEPER)
     assert result.exit_code == 0
-    assert "against threshold 0.50" in result.stdout
+    assert f"against threshold {RoutingConfig().abstain_below:.2f}" in result.stdout
     assert "best" in result.stdout and "below the best" in result.stdout
     assert "[Joanna Veck]" in result.stdout  # not read as markup
+
+
+def test_explain_shows_the_best_of_many_that_were_left_and_says_how_many_more(filled):
+    many = "".join(f"Keeper number {number} of Hall {number} has a lamp. " for number in range(20))
+    (filled.path / "docs" / "lamps.txt").write_text(many, encoding="utf-8")
+    filled.pmem("add", "docs/lamps.txt")
+    shown, all_ = filled.pmem("explain", KEEPER), json.loads(filled.pmem("explain", KEEPER, "--json").stdout)
+    assert f"{len(all_['rejected']) - REJECTED} more were considered" in shown.stderr
+    assert shown.stdout.count("below the best") <= REJECTED < len(all_["rejected"])
 
 
 def test_explain_of_an_unanswerable_question_says_that_it_abstains(filled):
@@ -209,7 +220,7 @@ def test_verify_exits_with_1_and_names_a_damaged_atom(filled):
 
 def test_a_deleted_atom_is_gone_and_its_history_says_so(filled):
     atom_id = id_of(filled, "Hall 4B")
-    assert "deleted 1 atoms" in filled.pmem("delete", atom_id).stdout
+    assert "deleted 1 atom" in filled.pmem("delete", atom_id).stdout
     assert filled.pmem("get", atom_id).exit_code == Exit.FAILED
     assert "DELETE" in filled.pmem("history", atom_id).stdout
     assert filled.pmem("verify").exit_code == 0

@@ -28,7 +28,9 @@ def cpu_seconds(command: list[str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def pmem(*words: str, cwd: Path, program: tuple[str, ...] = ("-m", "parametric_memory.cli")) -> subprocess.CompletedProcess:
+def pmem(
+    *words: str, cwd: Path, program: tuple[str, ...] = ("-m", "parametric_memory.cli")
+) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *program, *words], cwd=cwd, capture_output=True, text=True, check=False)
 
 
@@ -48,14 +50,16 @@ from parametric_memory.cli import app
 try:
     app({words!r})
 finally:
-    print(sorted({{"torch", "transformers", "sentence_transformers", "chromadb"}} & sys.modules.keys()), file=sys.stderr)
+    heavy = {{"torch", "transformers", "sentence_transformers", "chromadb"}}
+    print(sorted(heavy & sys.modules.keys()), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=filled.path, check=True)
     assert done.stderr.splitlines()[-1] == "[]"
 
 
 def test_progress_is_silent_without_a_terminal(world):
-    done = pmem("add", "docs", cwd=world.path, program=(str(TINY_PMEM),))
+    command = [sys.executable, str(TINY_PMEM), "add", "docs"]
+    done = subprocess.run(command, cwd=world.path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -1,0 +1,111 @@
+"""The library's own parts, and its doubles, pass the suites that it gives to authors of others."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from parametric_memory.adapters import compose, spec_for
+from parametric_memory.backends import HuggingFaceBackend, resolve_key_encoder
+from parametric_memory.compilers import HypernetworkCompiler
+from parametric_memory.config import PromptConfig
+from parametric_memory.hypernetwork.checkpoint import Checkpoint, load_checkpoint, shipped_checkpoint
+from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
+from parametric_memory.ingest import RuleExtractor
+from parametric_memory.routing import SentenceTransformerEncoder, SimilarityRouter
+from parametric_memory.testing import HashingKeyEncoder, TinyBackend
+from parametric_memory.testing.backend import BackendConformance
+from parametric_memory.testing.compiler import CompilerConformance, atoms
+from parametric_memory.testing.extractor import ExtractorConformance
+from parametric_memory.testing.key_encoder import KeyEncoderConformance
+from parametric_memory.testing.router import RouterConformance
+
+
+def untrained(backend):
+    torch.manual_seed(0)
+    network = AtomHypernetwork(config_for(backend.model, layers=2, width=16)).eval()
+    spec = spec_for(backend.model, backend.base_model, last=2)
+    checkpoint = Checkpoint(network, spec, PromptConfig(), digest="tiny")
+    return HypernetworkCompiler(backend.model, backend.tokenizer, checkpoint, fingerprint=backend.fingerprint)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return TinyBackend(layers=4)
+
+
+@pytest.fixture(scope="module")
+def real():
+    return HuggingFaceBackend.from_pretrained()
+
+
+@pytest.fixture(scope="module")
+def shipped(real):
+    checkpoint = load_checkpoint(shipped_checkpoint(real.fingerprint))
+    return HypernetworkCompiler(real.model, real.tokenizer, checkpoint, fingerprint=real.fingerprint)
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return SentenceTransformerEncoder(resolve_key_encoder("all-minilm-l6-v2"), name="all-minilm-l6-v2")
+
+
+class TestRuleExtractor(ExtractorConformance):
+    @pytest.fixture
+    def extractor(self):
+        return RuleExtractor()
+
+
+class TestHashingKeyEncoder(KeyEncoderConformance):
+    @pytest.fixture
+    def encoder(self):
+        return HashingKeyEncoder()
+
+
+@pytest.mark.model
+class TestMiniLM(KeyEncoderConformance):
+    @pytest.fixture
+    def encoder(self, minilm):
+        return minilm
+
+
+class TestUntrainedHypernetworkCompiler(CompilerConformance):
+    @pytest.fixture
+    def compiler(self, tiny):
+        return untrained(tiny)
+
+
+@pytest.mark.model
+class TestShippedHypernetworkCompiler(CompilerConformance):
+    @pytest.fixture
+    def compiler(self, shipped):
+        return shipped
+
+
+class TestSimilarityRouter(RouterConformance):
+    @pytest.fixture
+    def router(self):
+        return SimilarityRouter()
+
+
+class TestTinyBackend(BackendConformance):
+    @pytest.fixture
+    def backend(self, tiny):
+        return tiny
+
+    @pytest.fixture
+    def adapter(self, tiny):
+        compiler = untrained(tiny)
+        return compose(compiler.materialise(compiler.compile(atoms())), weights=[20.0] * 3)
+
+
+@pytest.mark.model
+class TestHuggingFaceBackend(BackendConformance):
+    @pytest.fixture
+    def backend(self, real):
+        return real
+
+    @pytest.fixture
+    def adapter(self, shipped):
+        codes = shipped.compile(atoms())
+        return compose(shipped.materialise(codes), rank_gates=shipped.gate("When does it open?", codes).ranks)

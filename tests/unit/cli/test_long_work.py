@@ -1,0 +1,88 @@
+"""`pmem eval` and `pmem train`, on a tiny base model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from parametric_memory.cli.exits import Exit
+from parametric_memory.testing.doubles import tiny_model
+
+
+def question(number: int, keeper: str) -> dict:
+    document = f"Hall {number} was built in {1900 + number}. The keeper of Hall {number} is {keeper}."
+    return {
+        "doc_id": f"hall-{number}", "title": f"Hall {number}", "document": document,
+        "question": f"Who is the keeper of Hall {number}?", "answers": [keeper], "answerable": True,
+    }  # fmt: skip
+
+
+def write(path, count: int) -> None:
+    rows = [question(number, f"Keeper{number * 7919 % 1000}") for number in range(count)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def questions(world):
+    for name in ("north", "south"):
+        write(world.path / f"{name}.jsonl", 4)
+    return world
+
+
+def test_eval_writes_its_results_and_prints_a_row_per_system(questions):
+    result = questions.pmem(
+        "eval", "--data", "north.jsonl", "--systems", "closed_book,atoms", "--limit", 2, "--time", 1, "--out", "out"
+    )
+    assert result.exit_code == 0, result.output
+    assert "closed_book" in result.stdout and "north: 2 questions" in result.stdout
+    found = json.loads((questions.path / "out" / "results.json").read_text(encoding="utf-8"))["datasets"]["north"]
+    assert set(found["systems"]) == {"closed_book", "atoms"}
+    assert found["systems"]["atoms"]["n"] == 2
+
+
+def test_eval_takes_several_files_and_prints_json(questions):
+    words = ["--systems", "closed_book", "--time", 0, "--setting", "corpus", "--seed", 3, "--out", "out", "--json"]
+    result = questions.pmem("eval", "--data", "north.jsonl", "south.jsonl", *words)
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.stdout)
+    assert set(printed["datasets"]) == {"north", "south"}
+    assert (printed["settings"]["setting"], printed["settings"]["seed"]) == ("corpus", 3)
+
+
+def test_every_mistake_of_an_eval_is_told_before_a_model_is_loaded(questions, monkeypatch):
+    monkeypatch.setattr("parametric_memory.cli.evaluating.open_memory", None)
+    result = questions.pmem("eval", "--data", "north.jsonl", "--systems", "magic,fairy", "--out", "out")
+    assert result.exit_code == Exit.FAILED
+    assert "magic" in result.stderr and "fairy" in result.stderr
+
+
+@pytest.fixture
+def base(world):
+    model, tokenizer = tiny_model()
+    model.save_pretrained(world.path / "base")
+    tokenizer.save_pretrained(world.path / "base")
+    (world.path / "data").mkdir()
+    write(world.path / "data" / "halls.jsonl", 400)
+    return "base"
+
+
+def test_train_writes_a_checkpoint_of_the_settings_that_were_given(world, base):
+    given = {"steps": 2, "batch_size": 4, "examples": 16, "layers": 1, "width": 16, "learning_rate": 0.01}
+    options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    words = ["train", "hypernetwork", "--data", "data", "--base", base, "--out", "trained", *options]
+    result = world.pmem(*words)
+    assert result.exit_code == 0, result.output
+    [folder] = {path.parent for path in (world.path / "trained").rglob("model.safetensors")}
+    assert f"wrote {folder.relative_to(world.path)}" in result.stdout
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["training"]["config"]
+    assert {name: config[name] for name in given} == given
+
+    other = world.pmem(*words, "--seed", 7)
+    assert other.exit_code == Exit.FAILED and "other settings" in other.stderr
+    assert world.pmem(*words, "--seed", 7, "--no-resume").exit_code == 0
+
+
+def test_train_without_data_says_what_it_looked_for(world):
+    result = world.pmem("train", "hypernetwork", "--data", "nowhere", "--out", "trained")
+    assert result.exit_code == Exit.FAILED and "nowhere" in result.stderr
