@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,7 @@ from parametric_memory.cli.options import (
 from parametric_memory.cli.printing import fail, show_json, stdout
 from parametric_memory.cli.progress import progress
 from parametric_memory.errors import IngestError, MissingDependencyError, UnreadableDocumentError
-from parametric_memory.types import Metadata
+from parametric_memory.types import Document, Metadata
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory
@@ -98,23 +99,46 @@ def add_files(
     added = Added(len(files))
     # Bytes foretell the time that is left better than files do.
     sizes = [1 + (file.stat().st_size if file.is_file() else 0) for file in files]
-    passed, total = 0, sum(sizes)
+    ends = [0, *accumulate(sizes)]
     with progress() as show:
+
+        def shown(compiled: float, atoms: int) -> None:
+            counts = f"{added.done}/{added.files} files, {len(added.results) + atoms} atoms"
+            show("compiling", ends[added.done] + compiled, ends[-1], counts)
+
         try:
             for file, size in zip(files, sizes, strict=True):
-                show("compiling", passed, total, f"{added.done}/{len(files)} files, {len(added.results)} atoms")
-                _add_file(memory, file, added, user_id=user_id, metadata=metadata)
-                passed += size
+                _add_file(memory, file, added, _within(size, shown), user_id=user_id, metadata=metadata)
         except KeyboardInterrupt:
             added.interrupted = True
     return added
 
 
+def _within(size: int, shown: Callable[[float, int], None]) -> Callable[[Document, int, int], None]:
+    """Return what tells how far a file of `size` bytes is, document by document and part by part."""
+    before = 0
+    shown(0, 0)
+
+    def stored(document: Document, atoms: int, of: int) -> None:
+        nonlocal before
+        # Characters are at most bytes, except where a format compresses them.
+        shown(min(size, before + len(document.text) * atoms / max(1, of)), atoms)
+        before += len(document.text) if atoms == of else 0
+
+    return stored
+
+
 def _add_file(
-    memory: ParametricMemory, file: Path, added: Added, *, user_id: str | None, metadata: Metadata | None
+    memory: ParametricMemory,
+    file: Path,
+    added: Added,
+    stored: Callable[[Document, int, int], None],
+    *,
+    user_id: str | None,
+    metadata: Metadata | None,
 ) -> None:
     try:
-        report = memory.add(file, user_id=user_id, metadata=metadata)
+        report = memory.add(file, user_id=user_id, metadata=metadata, progress=stored)
         added.results += report["results"]
         added.errors += report["errors"]
     except (IngestError, MissingDependencyError) as error:
@@ -145,4 +169,7 @@ def show_added(added: Added) -> None:
         f"{count['NONE']} there already" + ("" if compiled or not added.done else " (nothing recompiled)")
     )
     if added.interrupted:
-        fail(f"interrupted: {added.done} of {added.files} files are done and kept; the same command goes on from there")
+        fail(
+            f"interrupted: {added.done} of {added.files} files are done, what is compiled of the next is kept too; "
+            "the same command goes on from there"
+        )

@@ -22,7 +22,7 @@ from parametric_memory.adapters import compose, export_peft
 from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
 from parametric_memory.compilers.hypernetwork import HypernetworkCompiler
 from parametric_memory.config import GenerationConfig, MemoryConfig, PromptConfig
-from parametric_memory.errors import CheckpointError, IngestError
+from parametric_memory.errors import CheckpointError, CompilationError, ExtractionError, IngestError
 from parametric_memory.hypernetwork.checkpoint import load_checkpoint, shipped_checkpoint
 from parametric_memory.ingest import RuleExtractor, extract_document
 from parametric_memory.memory.answers import MODES, AnswerStream, Mode, Stopwatch, best_first, citation
@@ -171,7 +171,8 @@ class ParametricMemory:
 
         Returns:
             ``{"results": [{"id", "memory", "event", "source"}], "errors": [{"source", "error"}]}``: one result an
-            atom, its event ADD, UPDATE, DELETE or NONE (it was there already); one error per file that cannot be read.
+            atom, its event ADD, UPDATE, DELETE or NONE (it was there already); one error per document
+            that could not be read or compiled.
 
         Raises:
             StoreLockedError: If another process is writing to the memory for too long.
@@ -184,7 +185,12 @@ class ParametricMemory:
             if isinstance(document, IngestError):
                 errors.append({"source": getattr(document, "source", ""), "error": str(document)})
                 continue
-            events = self._add_document(document, progress)
+            try:
+                events = self._add_document(document, progress)
+            except (ExtractionError, CompilationError) as error:
+                # One document's trouble is not the others'; what of it was stored stays, and adding it again goes on.
+                errors.append({"source": document.source, "error": str(error)})
+                continue
             results += events
             if not events:
                 errors.append({"source": document.source, "error": "nothing in it to remember"})

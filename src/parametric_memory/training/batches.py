@@ -153,7 +153,7 @@ class ExampleBatches:
         chunks: list[list[int]] = []
         for run in range(0, len(numbers), 16 * size):
             group = sorted(numbers[run : run + 16 * size], key=lambda i: sum(map(len, self.questions[i])))
-            chunks += [group[i : i + size] for i in range(0, len(group) - size + 1, size)]
+            chunks += [group[i : i + size] for i in range(0, len(group), size)]
         rng.shuffle(chunks)
         return chunks
 

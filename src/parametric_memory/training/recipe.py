@@ -14,6 +14,7 @@ import torch
 
 from parametric_memory.adapters.spec import spec_for
 from parametric_memory.backends import BUILTIN_BASE, HuggingFaceBackend
+from parametric_memory.errors import TrainingError
 from parametric_memory.hypernetwork.checkpoint import Checkpoint, save_checkpoint
 from parametric_memory.hypernetwork.network import AtomHypernetwork, calibrate, config_for
 from parametric_memory.training.batches import ExampleBatches
@@ -65,6 +66,11 @@ def train_hypernetwork(
     validation = ExampleBatches(corpus, held_out, cache=out / "cache" / "validation", **made)
     train = ExampleBatches(corpus, corpus.train, cache=out / "cache" / "train", limit=config.examples, **made)
     logger.info("training on %d questions, validating on %d", len(train), len(validation))
+    if not len(train) or not len(validation):
+        raise TrainingError(
+            f"training on {data}: {len(train)} questions to train on and {len(validation)} to validate on, after whole "
+            "documents were held out; add documents with questions whose answers stand in one of their sentences"
+        )
 
     trainer = Trainer(network, model, spec.targets, train=train, validation=validation, config=config, out=out)
     if not (resume and trainer.resume()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -86,6 +87,22 @@ def test_an_interrupt_ends_adding_after_what_is_done(world, monkeypatch, tiny_me
     assert "1 of 2 files are done" in result.stderr
     assert len(atoms_of(world)) == 2
     assert world.pmem("verify").exit_code == 0
+
+
+def test_the_bar_of_add_moves_forward_from_nothing_to_nearly_all(world, monkeypatch):
+    messages = "".join(f'{{"text": "Buoy {number} is green. Buoy {number} is old."}}\n' for number in range(5))
+    (world.path / "docs" / "messages.jsonl").write_text(messages, encoding="utf-8")
+    seen = []
+
+    @contextmanager
+    def progress():
+        yield lambda what, done, total, counts: seen.append((done / total, counts))
+
+    monkeypatch.setattr("parametric_memory.cli.adding.progress", progress)
+    assert world.pmem("add", "docs").exit_code == 0
+    places = [place for place, _ in seen]
+    assert places == sorted(places) and places[0] == 0.0 and 0.9 < places[-1] <= 1.0
+    assert (seen[0][1], seen[-1][1]) == ("0/3 files, 0 atoms", "2/3 files, 14 atoms")
 
 
 def test_metadata_and_user_of_add_are_found_by_filters(world):

@@ -9,7 +9,7 @@ import torch
 
 from parametric_memory.adapters import import_peft
 from parametric_memory.config import RoutingConfig
-from parametric_memory.errors import AtomNotFoundError, UnreadableDocumentError
+from parametric_memory.errors import AtomNotFoundError, CompilationError, UnreadableDocumentError
 from parametric_memory.memory.answers import MODES
 
 ADA = "Ada joined the Rotterdam office in 2021."
@@ -254,6 +254,19 @@ def test_one_unreadable_file_does_not_stop_a_folder(memory, tmp_path):
     (folder / "b.pdf").write_bytes(b"not a pdf")
     result = memory.add(folder)
     assert events(result) == ["ADD"] and len(result["errors"]) == 1 and "b.pdf" in result["errors"][0]["error"]
+
+
+def test_one_document_that_cannot_be_compiled_does_not_stop_the_others(memory, monkeypatch):
+    compile_ = memory.compiler.compile
+
+    def broken(atoms):
+        if "Ada" in atoms[0].text:
+            raise CompilationError("compiling: broken on purpose")
+        return compile_(atoms)
+
+    monkeypatch.setattr(type(memory.compiler), "compile", lambda _self, atoms: broken(atoms))
+    result = memory.add([ADA, BOB])
+    assert events(result) == ["ADD"] and "broken on purpose" in result["errors"][0]["error"]
 
 
 def test_an_empty_text_and_a_foreign_object_are_refused(memory):
