@@ -1,13 +1,15 @@
 """What every `Backend` must do, as tests to inherit.
 
-class TestMyBackend(BackendConformance):
-    @pytest.fixture
-    def backend(self):
-        return MyBackend(...)
+For example::
 
-    @pytest.fixture
-    def adapter(self, backend):
-        return a ComposedAdapter that fits it
+    class TestMyBackend(BackendConformance):
+        @pytest.fixture
+        def backend(self):
+            return MyBackend(...)
+
+        @pytest.fixture
+        def adapter(self, backend):
+            return a ComposedAdapter that fits it
 """
 
 # ruff: noqa: D102 - a test's name is its sentence

@@ -1,9 +1,11 @@
 """What every `Compiler` must do, as tests to inherit.
 
-class TestMyCompiler(CompilerConformance):
-    @pytest.fixture
-    def compiler(self):
-        return MyCompiler(...)
+For example::
+
+    class TestMyCompiler(CompilerConformance):
+        @pytest.fixture
+        def compiler(self):
+            return MyCompiler(...)
 """
 
 # ruff: noqa: D102 - a test's name is its sentence

@@ -1,9 +1,11 @@
 """What every `Extractor` must do, as tests to inherit.
 
-class TestMyExtractor(ExtractorConformance):
-    @pytest.fixture
-    def extractor(self):
-        return MyExtractor()
+For example::
+
+    class TestMyExtractor(ExtractorConformance):
+        @pytest.fixture
+        def extractor(self):
+            return MyExtractor()
 """
 
 # ruff: noqa: D102 - a test's name is its sentence

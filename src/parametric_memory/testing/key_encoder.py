@@ -1,9 +1,11 @@
 """What every `KeyEncoder` must do, as tests to inherit.
 
-class TestMyEncoder(KeyEncoderConformance):
-    @pytest.fixture
-    def encoder(self):
-        return MyEncoder()
+For example::
+
+    class TestMyEncoder(KeyEncoderConformance):
+        @pytest.fixture
+        def encoder(self):
+            return MyEncoder()
 """
 
 # ruff: noqa: D102 - a test's name is its sentence

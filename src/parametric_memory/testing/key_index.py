@@ -1,5 +1,7 @@
 """What every `KeyIndex` must do, as tests to inherit.
 
+For example::
+
     class TestMyIndex(KeyIndexConformance):
         @pytest.fixture
         def index(self, tmp_path):

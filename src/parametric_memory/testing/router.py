@@ -1,9 +1,11 @@
 """What every `Router` must do, as tests to inherit.
 
-class TestMyRouter(RouterConformance):
-    @pytest.fixture
-    def router(self):
-        return MyRouter()
+For example::
+
+    class TestMyRouter(RouterConformance):
+        @pytest.fixture
+        def router(self):
+            return MyRouter()
 """
 
 # ruff: noqa: D102 - a test's name is its sentence
