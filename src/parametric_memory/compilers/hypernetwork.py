@@ -82,11 +82,11 @@ class HypernetworkCompiler:
         for atom in atoms:
             if not atom.text.strip():
                 raise _failure(atom, "its text is empty; remove it")
-        pieces = self._pieces(atoms)
+        tokens = atom_ids(self._tokenizer, [atom.text for atom in atoms])
+        pieces = self._pieces(tokens)
         parts: list[list[Tensor]] = [[] for _ in atoms]
         for piece, code in zip(pieces, self._encode(atoms, pieces), strict=True):
             parts[piece.atom].append(code)
-        tokens = atom_ids(self._tokenizer, [atom.text for atom in atoms])
         codes = [torch.cat(part) for part in parts]
         for atom, code in zip(atoms, codes, strict=True):
             if not bool(code.isfinite().all()):
@@ -146,10 +146,9 @@ class HypernetworkCompiler:
             nothing=float(gates.inside[0, -1].exp()),
         )
 
-    def _pieces(self, atoms: Sequence[Atom]) -> list[_Piece]:
+    def _pieces(self, ids: Sequence[list[int]]) -> list[_Piece]:
         """Cut the atoms' tokens into pieces that the encoder can take."""
         longest = self._network.config.max_tokens
-        ids = atom_ids(self._tokenizer, [atom.text for atom in atoms])
         return [
             _Piece(number, tokens[begin : begin + longest])
             for number, tokens in enumerate(ids)
