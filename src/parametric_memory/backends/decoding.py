@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from parametric_memory.config import GenerationConfig
@@ -61,14 +62,56 @@ class Sampler:
 
 
 class Decoding:
-    """A batch of prompts and what has been generated after them."""
+    """A batch of prompts and what has been generated after them.
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], sampler: Sampler) -> None:
+    Args:
+        model: A causal LM of transformers.
+        prompts: Token ids, one list per row.
+        sampler: Chooses the next tokens.
+        share: Read a beginning that all prompts have in common (a system message, worked examples) only once. The rows
+            must then run under one adapter, or none: with an adapter per row the beginnings differ.
+    """
+
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], sampler: Sampler, *, share: bool = False) -> None:
         self._model, self._sampler = model, sampler
-        self._ids, mask = left_padded(prompts, device=model.device)
+        self._shared = prompts[0][: _common(prompts)] if share and len(prompts) > 1 else ()
+        self._ids, mask = left_padded([prompt[len(self._shared) :] for prompt in prompts], device=model.device)
         # Without padding neither mask nor positions are needed, and a step costs less.
-        self._mask = None if bool(mask.all()) else mask
+        self._mask = None if bool(mask.all()) else pad(mask, (len(self._shared), 0), value=1)
         self._cache = DynamicCache(config=model.config)
+        self._logits: Tensor | None = None  # of the next tokens, if they are known already
+
+    @torch.no_grad()
+    def read(self) -> None:
+        """Read the prompts; the first `step` does it too, if it was not done before."""
+        if self._shared:
+            begin = torch.tensor([self._shared], device=self._ids.device)
+            forward(self._model, begin, None, keep=1, cache=self._cache)
+            self._cache.batch_repeat_interleave(len(self._ids))
+        self._logits = forward(self._model, self._ids, self._mask, keep=1, cache=self._cache)[:, -1]
+
+    @torch.no_grad()
+    def score(self, answers: Sequence[Sequence[int]]) -> list[float]:
+        """Return the summed log-probability of each row's answer after its prompt; 0.0 for an empty one.
+
+        It goes on from the prompts that `read` has read, and leaves everything as it was: generating starts there too.
+        """
+        assert self._logits is not None, "read the prompts first"
+        longest = max(map(len, answers))
+        if not longest:
+            return [0.0] * len(answers)
+        device = self._ids.device
+        wanted = torch.tensor([[*answer, *[0] * (longest - len(answer))] for answer in answers], device=device)
+        present = torch.arange(longest, device=device) < torch.tensor([[len(a)] for a in answers], device=device)
+        logits = self._logits[:, None]
+        if longest > 1:
+            read = self._ids.new_ones(len(answers), self._cache.get_seq_length()) if self._mask is None else self._mask
+            mask = torch.cat([read, present[:, 1:].long()], dim=1)
+            after = forward(self._model, wanted[:, :-1], mask, keep=longest - 1, cache=self._cache)
+            self._cache.crop(1 - longest)
+            logits = torch.cat([logits, after], dim=1)
+        chances = logits.float().log_softmax(dim=-1).gather(-1, wanted[..., None]).squeeze(-1)
+        return [float(total) for total in chances.where(present, 0.0).sum(dim=-1).tolist()]
 
     @torch.no_grad()
     def step(self) -> list[int]:
@@ -77,8 +120,12 @@ class Decoding:
         Raises:
             GenerationError: If the model's output is not finite.
         """
-        logits = forward(self._model, self._ids, self._mask, keep=1, cache=self._cache)
-        tokens = self._sampler(logits[:, -1].float())
+        if self._cache.get_seq_length() == 0:
+            self.read()
+        if self._logits is None:
+            self._logits = forward(self._model, self._ids, self._mask, keep=1, cache=self._cache)[:, -1]
+        tokens = self._sampler(self._logits.float())
+        self._logits = None
         self._ids = tokens[:, None]
         if self._mask is not None:
             self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
@@ -91,6 +138,12 @@ class Decoding:
         self._ids = self._ids[chosen]
         self._mask = None if self._mask is None else self._mask[chosen]
         self._cache.batch_select_indices(chosen)
+
+
+def _common(prompts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all prompts begin with, leaving each at least one of its own."""
+    longest = min(map(len, prompts)) - 1
+    return next((n for n in range(longest) if any(p[n] != prompts[0][n] for p in prompts)), max(0, longest))
 
 
 def left_padded(rows: Sequence[Sequence[int]], *, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from parametric_memory.adapters.inject import inject
 from parametric_memory.adapters.spec import fingerprint
-from parametric_memory.backends.decoding import Decoding, Sampler, forward, left_padded
+from parametric_memory.backends.decoding import Decoding, Sampler
 from parametric_memory.backends.models import BUILTIN_BASE, quietly, resolve
 from parametric_memory.backends.text import TextStream
 from parametric_memory.config import GenerationConfig
@@ -29,6 +29,7 @@ from parametric_memory.hypernetwork.chat import answer_ids, prompt_ids, turn_end
 from parametric_memory.types import ComposedAdapter, Conversation, Generation, Usage
 
 Item = TypeVar("Item")
+_OneOrRows: TypeAlias = ComposedAdapter | Sequence[ComposedAdapter | None] | None
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class _Row:
     adapter: ComposedAdapter | None
     stream: TextStream
     limit: int
+    answer: Sequence[int] = ()
+    loglikelihood: float = 0.0
     text: str = ""
     tokens: int = 0
     finish_reason: str = ""
@@ -57,6 +60,10 @@ class _Row:
         self.finish_reason = "stop" if self.stream.stopped else self.finish_reason
         self.text += piece
         return piece
+
+    def generation(self) -> Generation:
+        """Return the row, now that it is done."""
+        return Generation(self.text, Usage(len(self.prompt), self.tokens), self.finish_reason)
 
 
 class HuggingFaceBackend:
@@ -169,10 +176,32 @@ class HuggingFaceBackend:
         """
         config = config or GenerationConfig()
         rows = self._rows(conversations, adapters, config)
-        for batch in self._batches(rows, size=lambda row: len(row.prompt)):
-            with _failing_as(f"generating for {len(batch)} prompts of up to {len(batch[-1].prompt)} tokens"):
-                self._run(batch, config)
-        return [Generation(row.text, Usage(len(row.prompt), row.tokens), row.finish_reason) for row in rows]
+        self._generate(rows, config)
+        return [row.generation() for row in rows]
+
+    def generate_and_score(
+        self,
+        conversations: Sequence[Conversation],
+        answers: Sequence[str],
+        *,
+        adapters: Sequence[ComposedAdapter | None] | None = None,
+        config: GenerationConfig | None = None,
+    ) -> list[tuple[Generation, tuple[float, int]]]:
+        """Return what `generate` and `loglikelihood` return, in pairs, reading every prompt only once.
+
+        Raises:
+            ValueError: If there is not one answer and one adapter (or None) per conversation.
+            AdapterMismatchError: If an adapter belongs to another base model.
+            GenerationError: If a prompt with its answer is longer than the model's window, or the model fails.
+        """
+        _check_answers(answers, conversations)
+        config = config or GenerationConfig()
+        rows = self._rows(conversations, adapters, config)
+        for row, conversation, answer in zip(rows, conversations, answers, strict=True):
+            row.answer = answer_ids(self._tokenizer, conversation, answer)
+            self._check_window(len(row.prompt) + len(row.answer), "prompt and answer", room=0)
+        self._generate(rows, config)
+        return [(row.generation(), (row.loglikelihood, len(row.answer))) for row in rows]
 
     def stream(
         self,
@@ -212,8 +241,7 @@ class HuggingFaceBackend:
             AdapterMismatchError: If an adapter belongs to another base model.
             GenerationError: If prompt and answer are longer than the model's window, or the model fails.
         """
-        if len(answers) != len(conversations):
-            raise ValueError(f"one answer per conversation is needed, got {len(answers)} for {len(conversations)}")
+        _check_answers(answers, conversations)
         chosen = self._checked(adapters, len(conversations))
         scores: dict[int, tuple[float, int]] = {}
         items = []
@@ -226,30 +254,27 @@ class HuggingFaceBackend:
             else:
                 scores[number] = 0.0, 0
         for batch in self._batches(items, size=lambda item: len(item[1]) + len(item[2])):
-            with (
-                _failing_as(f"scoring {len(batch)} answers"),
-                inject(self._model, _one_or_rows([chosen[number] for number, _, _ in batch])),
-            ):
-                sums = self._score([prompt for _, prompt, _ in batch], [tokens for _, _, tokens in batch])
+            adapter = _one_or_rows([chosen[number] for number, _, _ in batch])
+            with _failing_as(f"scoring {len(batch)} answers"), inject(self._model, adapter):
+                decoding = self._decoding([prompt for _, prompt, _ in batch], GenerationConfig(), adapter)
+                decoding.read()
+                sums = decoding.score([tokens for _, _, tokens in batch])
             scores |= {item[0]: (total, len(item[2])) for item, total in zip(batch, sums, strict=True)}
         return [scores[number] for number in range(len(conversations))]
 
-    @torch.no_grad()
-    def _score(self, prompts: Sequence[list[int]], answers: Sequence[list[int]]) -> list[float]:
-        """Return the summed log-probability of each (non-empty) answer after its prompt."""
-        rows = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-        ids, mask = left_padded(rows, device=self._model.device)
-        longest = max(map(len, answers))
-        # Padding is on the left, so every answer ends where the rows end; the last position predicts nothing.
-        logits = forward(self._model, ids, mask, keep=longest + 1)[:, :-1]
-        wanted = ids[:, -longest:].unsqueeze(-1)
-        chances = logits.gather(-1, wanted).squeeze(-1).float() - logits.float().logsumexp(dim=-1)
-        counted, _ = left_padded([[1] * len(answer) for answer in answers], device=ids.device)
-        return [float(total) for total in chances.where(counted.bool(), 0.0).sum(dim=-1).tolist()]
+    def _generate(self, rows: Sequence[_Row], config: GenerationConfig) -> None:
+        for batch in self._batches(rows, size=lambda row: len(row.prompt)):
+            with _failing_as(f"generating for {len(batch)} prompts of up to {len(batch[-1].prompt)} tokens"):
+                self._run(batch, config)
 
     def _run(self, batch: Sequence[_Row], config: GenerationConfig) -> None:
         """Generate until every row is done; rows that are done leave once half of the batch is."""
-        decoding = Decoding(self._model, [row.prompt for row in batch], Sampler(config, len(batch)))
+        adapter = _one_or_rows([row.adapter for row in batch])
+        decoding = self._decoding([row.prompt for row in batch], config, adapter)
+        with inject(self._model, adapter):
+            decoding.read()
+            for row, likelihood in zip(batch, decoding.score([row.answer for row in batch]), strict=True):
+                row.loglikelihood = likelihood
         alive = list(batch)
         while alive:
             enough = len(alive) // 2
@@ -262,6 +287,10 @@ class HuggingFaceBackend:
             if unfinished:
                 decoding.keep(unfinished)
             alive = [alive[place] for place in unfinished]
+
+    def _decoding(self, prompts: Sequence[list[int]], config: GenerationConfig, adapter: _OneOrRows) -> Decoding:
+        one = not isinstance(adapter, Sequence)
+        return Decoding(self._model, prompts, Sampler(config, len(prompts)), share=one)
 
     def _pieces(self, row: _Row, config: GenerationConfig) -> Iterator[str]:
         with inject(self._model, row.adapter):
@@ -323,9 +352,7 @@ class HuggingFaceBackend:
             )
 
 
-def _one_or_rows(
-    adapters: Sequence[ComposedAdapter | None],
-) -> ComposedAdapter | Sequence[ComposedAdapter | None] | None:
+def _one_or_rows(adapters: Sequence[ComposedAdapter | None]) -> _OneOrRows:
     """Return what to inject: one adapter if all rows share it, which saves a copy of its factors per row."""
     return adapters[0] if all(adapter is adapters[0] for adapter in adapters) else adapters
 
@@ -335,6 +362,11 @@ def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     ends = getattr(named, "eos_token_id", None)
     ends = ends if isinstance(ends, list) else [ends]
     return frozenset(token for token in (*ends, tokenizer.eos_token_id) if token is not None)
+
+
+def _check_answers(answers: Sequence[str], conversations: Sequence[Conversation]) -> None:
+    if len(answers) != len(conversations):
+        raise ValueError(f"one answer per conversation is needed, got {len(answers)} for {len(conversations)}")
 
 
 def _check_config(config: GenerationConfig) -> None:

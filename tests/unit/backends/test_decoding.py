@@ -91,3 +91,33 @@ def test_a_step_is_the_argmax_of_the_whole_sequence_whatever_stands_beside_it(ma
             with torch.no_grad():
                 assert token == int(model(torch.tensor([prompts[row]])).logits[0, -1].argmax())
             prompts[row].append(token)
+
+
+def test_a_beginning_that_all_prompts_share_is_read_once_and_changes_no_token():
+    model, _ = tiny_model()
+    prompts = [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 50], [1, 2, 3, 4, 9, 8, 7, 6]]
+    read = []
+    model.model.embed_tokens.register_forward_pre_hook(lambda _module, args: read.append(args[0].numel()))
+    made = {}
+    for share in (False, True):
+        read.clear()
+        decoding = Decoding(model, prompts, Sampler(GenerationConfig(), 3), share=share)
+        made[share] = [decoding.step() for _ in range(8)]
+        assert sum(read[:-7]) == (4 + 3 * 4 if share else 3 * 8)
+    assert made[True] == made[False]
+
+
+@pytest.mark.parametrize("make", [lambda: tiny_model()[0], tiny_gpt2], ids=["llama", "gpt2"])
+@pytest.mark.parametrize("share", [False, True])
+def test_scoring_answers_is_the_sum_of_log_probabilities_and_generating_goes_on_from_the_prompts(make, share):
+    model = make()
+    prompts, answers = [[1, 2, 3, 4, 5], [1, 2, 9], [1, 2, 7, 8]], [[30, 31, 32], [33], []]
+    decoding = Decoding(model, prompts, Sampler(GenerationConfig(), 3), share=share)
+    decoding.read()
+    for prompt, answer, found in zip(prompts, answers, decoding.score(answers), strict=True):
+        with torch.no_grad():
+            chances = model(torch.tensor([prompt + answer])).logits[0].log_softmax(dim=-1)
+        expected = sum(float(chances[len(prompt) - 1 + i, token]) for i, token in enumerate(answer))
+        assert found == pytest.approx(expected, abs=1e-4)
+    plain = Decoding(model, prompts, Sampler(GenerationConfig(), 3))
+    assert [decoding.step() for _ in range(6)] == [plain.step() for _ in range(6)]

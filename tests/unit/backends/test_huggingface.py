@@ -161,6 +161,17 @@ def test_an_answers_likelihood_is_that_of_its_tokens_after_the_prompt(backend, a
         assert total == pytest.approx(expected, abs=1e-4)
 
 
+def test_generating_and_scoring_together_is_both_apart(backend, adapter):
+    answers = [f"No. {number}" if number % 3 else "" for number in range(len(QUESTIONS))]
+    for adapters in ([None] * 9, [adapter(1)] * 9, [adapter(number) if number % 2 else None for number in range(9)]):
+        together = backend.generate_and_score(QUESTIONS, answers, adapters=adapters, config=CONFIG)
+        assert [made for made, _ in together] == backend.generate(QUESTIONS, adapters=adapters, config=CONFIG)
+        apart = backend.loglikelihood(QUESTIONS, answers, adapters=adapters)
+        for (_, (total, tokens)), (expected, count) in zip(together, apart, strict=True):
+            assert (total, tokens) == (pytest.approx(expected, abs=1e-4), count)
+    assert backend.generate_and_score([], []) == []
+
+
 def test_a_prompt_larger_than_the_window_is_refused_with_both_sizes(backend):
     long = [{"role": "user", "content": "x" * 600}]
     with pytest.raises(GenerationError, match=r"prompt of 6\d\d tokens, but its window holds 512"):
@@ -217,6 +228,8 @@ def test_lists_of_different_lengths_are_refused(backend):
         backend.generate([QUESTIONS[0]], adapters=[None, None])
     with pytest.raises(ValueError, match="got 0 for 1"):
         backend.loglikelihood([QUESTIONS[0]], [])
+    with pytest.raises(ValueError, match="got 0 for 1"):
+        backend.generate_and_score([QUESTIONS[0]], [])
 
 
 def test_what_the_model_raises_becomes_a_generation_error():
