@@ -200,3 +200,19 @@ class Backend(Protocol):
     def count_tokens(self, text: str) -> int:
         """Return the number of the base model's tokens in ``text``."""
         ...
+
+
+@runtime_checkable
+class ScoringBackend(Backend, Protocol):
+    """A backend that can score answers while it generates, and reads every prompt only once for both."""
+
+    def generate_and_score(
+        self,
+        conversations: Sequence[Conversation],
+        answers: Sequence[str],
+        *,
+        adapters: Sequence[ComposedAdapter | None] | None = None,
+        config: GenerationConfig | None = None,
+    ) -> list[tuple[Generation, tuple[float, int]]]:
+        """Return what `generate` and `loglikelihood` return, in pairs."""
+        ...

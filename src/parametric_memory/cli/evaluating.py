@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one option each
         Literal["own", "corpus"], typer.Option(help="Ask of a question's own document, or of all of them.")
     ] = "own",
     time: Annotated[int, typer.Option(min=0, help="Questions per file that are asked alone, for the times.")] = 20,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer side by side; on a CPU, one a core.")] = 1,
     base: Base = None,
     checkpoint: CheckpointFolder = None,
     config: ConfigFile = None,
@@ -36,7 +38,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one option each
     with progress() as show:
         results = run(
             [*data, *(more or ())], names, out=out, limit=limit, seed=seed, setting=setting, timed=time,
-            open_memory=lambda path: open_memory(path, base=base, checkpoint=checkpoint, config=config, make=True),
+            workers=workers,
+            open_memory=partial(open_memory, base=base, checkpoint=checkpoint, config=config, make=True),
             progress=lambda what, done, total: show(what, done, total, f"{done}/{total}"),
         )  # fmt: skip
     if as_json:

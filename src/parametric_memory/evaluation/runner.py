@@ -1,8 +1,9 @@
 """An evaluation from files of questions to a folder of results, in one call.
 
 The folder gets ``answers.jsonl`` (every answer, as it comes), ``results.json`` and ``report.md`` (the same figures, for
-programs and for people), ``timings.json`` (every measured time) and ``settings.json``. A run into the same folder with
-the same settings goes on where the last one stopped: answers that are there are not asked for again.
+programs and for people), ``timings.json`` (every measured time), ``settings.json``, and ``memories/`` (the compiled
+documents; it may be removed). A run into the same folder with the same settings goes on where the last one stopped:
+answers that are there are not asked for again.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias, TypeVar, get_args
 
 import torch
 
@@ -27,29 +32,22 @@ from parametric_memory import __version__
 from parametric_memory.errors import ConfigError
 from parametric_memory.evaluation.answers import AnswerFile
 from parametric_memory.evaluation.datasets import Question, dataset_name, read_questions, sample
-from parametric_memory.evaluation.metrics import score
+from parametric_memory.evaluation.desk import Desk, OpenMemory, Row, Sheet, desk_in_process, sheets_of
 from parametric_memory.evaluation.report import figures, render
-from parametric_memory.evaluation.systems import (
-    GENERATION,
-    SYSTEMS,
-    Library,
-    LibrarySystem,
-    Prediction,
-    Setting,
-    System,
-    holds_answer,
-    scope,
-)
+from parametric_memory.evaluation.systems import GENERATION, SYSTEMS, Library, LibrarySystem, Setting
 from parametric_memory.evaluation.timings import measure
 from parametric_memory.memory import ParametricMemory
-from parametric_memory.types import Document, stable_id
+from parametric_memory.types import stable_id
 
 logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 #: Called with what is being done, how many of it are done, and of how many.
 Progress: TypeAlias = Callable[[str, int, int], None]
+#: Calls a method of a desk by its name.
+Call: TypeAlias = Callable[..., Any]
 #: Questions that are asked together: so many composed adapters are in memory at once.
-TOGETHER = 32
+TOGETHER = 64
 
 
 def evaluate(
@@ -61,22 +59,25 @@ def evaluate(
     seed: int = 0,
     setting: Setting = "own",
     timed: int = 20,
-    open_memory: Callable[[Path], ParametricMemory] | None = None,
+    workers: int = 1,
+    open_memory: OpenMemory | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Ask every system every question, and write what came out.
 
     Args:
-        files: JSON lines (see `parametric_memory.evaluation.datasets`), one dataset each.
+        files: Questions (see `parametric_memory.evaluation.datasets`), one dataset each.
         systems: Names of `parametric_memory.evaluation.systems.SYSTEMS`.
         out: Folder for the results; made if it is not there.
         limit: Questions per dataset, sampled with the seed; None for all.
         seed: Of the sample.
         setting: ``own``: a question is asked of the atoms of its own document; ``corpus``: of those of all documents
-            that were sampled.
+            of its file.
         timed: Questions per dataset that are also asked one at a time, the systems in turn, for the times; 0 for none.
-        open_memory: Opens an empty memory at a path; by default the built-in one. It is called once, and every dataset
-            gets a memory with the same parts, in a temporary folder.
+        workers: Processes that answer side by side, each with a share of the threads. Several small ones beat one
+            large one on a CPU; on a GPU leave it at one.
+        open_memory: Opens an empty memory at a path; by default the built-in one. It is called once a process, and
+            every dataset gets a memory with the same parts. With several workers it must survive pickling.
         progress: Called as the work goes on.
 
     Returns:
@@ -86,34 +87,38 @@ def evaluate(
         ConfigError: If a setting makes no sense, naming all that do not.
         UnreadableDocumentError: If a file does not hold questions.
     """
-    paths, out, progress = [Path(file) for file in files], Path(out), progress or _silent
-    _check(paths, systems, limit, setting, timed)
-    questions = {dataset_name(path): sample(read_questions(path), limit=limit, seed=seed) for path in paths}
+    paths, out, report = [Path(file) for file in files], Path(out), progress or _silent
+    _check(paths, systems, limit, setting, timed, workers)
+    everything = {dataset_name(path): read_questions(path) for path in paths}
+    questions = {name: sample(rows, limit=limit, seed=seed) for name, rows in everything.items()}
     out.mkdir(parents=True, exist_ok=True)
+    opened = open_memory or _built_in
     with (
         TemporaryDirectory(prefix="pmem-eval-", ignore_cleanup_errors=True) as folder,
-        (open_memory or _built_in)(Path(folder) / "parts") as parts,
+        opened(Path(folder) / "parts") as parts,
     ):
-        settings = _settings(parts, limit=limit, seed=seed, setting=setting)
+        settings = _settings(parts, limit=limit, seed=seed, setting=setting, workers=workers)
         hashes = {name: _hash(settings, asked) for name, asked in questions.items()}
         _write(out / "settings.json", settings | {"hashes": hashes} | _circumstances(paths, systems, parts))
-        answers = AnswerFile(out / "answers.jsonl", settings=hashes)
-        datasets: dict[str, Any] = {}
-        for number, (name, asked) in enumerate(questions.items()):
-            with _beside(parts, Path(folder) / str(number)) as memory:
-                library = Library(memory, setting=setting)
-                _fill(library, asked, progress)
-                compared = [LibrarySystem(system, library, SYSTEMS[system]) for system in systems]
-                rows = {system.name: _ask(system, library, asked, answers, progress) for system in compared}
-                ms = _timings(out / "timings.json", compared, asked[:timed], hashes[name], progress)
-                held = memory.stats()
-                datasets[name] = {"documents": held.documents, "atoms": held.atoms, **figures(rows, ms)}
+        folders = {name: out / "memories" / f"{name}-{hash_}" for name, hash_ in hashes.items()}
+        sheets = sheets_of(questions, everything, setting, folders)
+        run = _Run(sheets, systems, AnswerFile(out / "answers.jsonl", settings=hashes), report)
+        with closing(Desk(parts, sheets, setting)) as desk:
+            with _calls(desk, workers, opened, Path(folder), sheets, setting) as calls:
+                run.go(calls)
+            datasets = {
+                sheet.name: run.held[sheet.name]
+                | figures(run.rows(sheet), _timings(out / "timings.json", desk, sheet, systems, timed, report))
+                for sheet in sheets
+            }
     results = {"settings": settings, "datasets": datasets}
     (out / "report.md").write_text(render(results, command=_command()), encoding="utf-8")
     return _write(out / "results.json", results)
 
 
-def _check(paths: Sequence[Path], systems: Sequence[str], limit: int | None, setting: str, timed: int) -> None:
+def _check(
+    paths: Sequence[Path], systems: Sequence[str], limit: int | None, setting: str, timed: int, workers: int
+) -> None:
     """Name every setting that makes no sense, before any model is loaded."""
     names = [dataset_name(path) for path in paths]
     problems = [f"unknown system {name!r}; known are {', '.join(SYSTEMS)}" for name in systems if name not in SYSTEMS]
@@ -129,6 +134,8 @@ def _check(paths: Sequence[Path], systems: Sequence[str], limit: int | None, set
         problems.append(f"setting is {setting!r}, expected one of {', '.join(get_args(Setting))}")
     if timed < 0:
         problems.append(f"timed is {timed}, expected 0 or more")
+    if workers < 1:
+        problems.append(f"workers is {workers}, expected 1 or more")
     if problems:
         raise ConfigError("an evaluation cannot start:", problems=problems)
 
@@ -140,89 +147,123 @@ def _built_in(path: Path) -> ParametricMemory:
     return ParametricMemory.from_pretrained(path=path)
 
 
-def _beside(memory: ParametricMemory, path: Path) -> ParametricMemory:
-    """Return an empty memory at another path that shares all parts of this one."""
-    return ParametricMemory(
-        backend=memory.backend,
-        compiler=memory.compiler,
-        key_encoder=memory.key_encoder,
-        path=path,
-        router=memory.router,
-        extractor=memory.extractor,
-        prompt=memory.prompt,
-        config=memory.config,
-    )
+@contextmanager
+def _calls(
+    desk: Desk, workers: int, open_memory: OpenMemory, folder: Path, sheets: Sequence[Sheet], setting: Setting
+) -> Iterator[list[Call]]:
+    """Give one way to call a desk per worker: this process's, or those of processes beside it."""
+    if workers == 1:
+        yield [lambda method, *given: getattr(desk, method)(*given)]
+        return
+    threads = _threads(workers)
+    with ExitStack() as stack:
+        desks = [
+            desk_in_process(open_memory, folder / f"parts-{n}", sheets, setting, threads=threads)
+            for n in range(workers)
+        ]
+        yield [stack.enter_context(one) for one in desks]
 
 
-def _fill(library: Library, questions: Sequence[Question], progress: Progress) -> None:
-    """Add the documents of all questions, each under its ``doc_id``."""
-    dataset = questions[0].dataset
-    documents = {
-        q.doc_id: Document.of(q.document, source=q.doc_id, title=q.title, metadata=scope(q)) for q in questions
-    }
-    for done, document in enumerate(documents.values()):
-        progress(f"{dataset}: documents", done, len(documents))
-        for problem in library.memory.add(document)["errors"]:
-            logger.warning("evaluating %s: document %s: %s", dataset, problem["source"], problem["error"])
-    progress(f"{dataset}: documents", len(documents), len(documents))
+@dataclass(slots=True, frozen=True)
+class _Part:
+    """Questions of a sheet that are asked together, of the systems that have not answered all of them."""
+
+    sheet: Sheet
+    begin: int
+    end: int
+    systems: tuple[str, ...]
 
 
-def _ask(
-    system: System, library: Library, questions: Sequence[Question], answers: AnswerFile, progress: Progress
-) -> list[dict[str, Any]]:
-    """Ask what has not been asked yet; return the rows of all questions, in their order."""
-    dataset = questions[0].dataset
-    known = set(answers.of(dataset, system.name))
-    for begin in range(0, len(questions), TOGETHER):
-        progress(f"{dataset}: {system.name}", begin, len(questions))
-        together = questions[begin : begin + TOGETHER]
-        if any(question.id not in known for question in together):
+class _Run:
+    """What has been asked, what is still to be asked, and of what: the questions in parts, the workers in turn."""
+
+    def __init__(self, sheets: Sequence[Sheet], systems: Sequence[str], answers: AnswerFile, report: Progress) -> None:
+        self._sheets, self._systems, self._answers, self._report = sheets, systems, answers, report
+        self._lock = threading.Lock()
+        self.held: dict[str, dict[str, int]] = {}
+
+    def go(self, calls: Sequence[Call]) -> None:
+        """Fill the memories, and ask what has not been asked."""
+        _in_turn(calls, self._sheets, self._fill)
+        parts = [part for sheet in self._sheets for part in self._parts(sheet)]
+        self._done, self._total = 0, sum((part.end - part.begin) * len(part.systems) for part in parts)
+        _in_turn(calls, parts, self._ask)
+        for call in calls:
+            call("close")
+
+    def rows(self, sheet: Sheet) -> dict[str, list[Row]]:
+        """Return the rows of every system, in the order of the questions."""
+        known = {system: self._answers.of(sheet.name, system) for system in self._systems}
+        return {system: [rows[question.id] for question in sheet.questions] for system, rows in known.items()}
+
+    def _fill(self, call: Call, sheet: Sheet) -> None:
+        self._report("reading documents", len(self.held), len(self._sheets))
+        documents, atoms = call("fill", sheet.name)
+        self.held[sheet.name] = {"documents": documents, "atoms": atoms}
+
+    def _parts(self, sheet: Sheet) -> Iterator[_Part]:
+        known = {system: set(self._answers.of(sheet.name, system)) for system in self._systems}
+        for begin in range(0, len(sheet.questions), TOGETHER):
+            asked = {question.id for question in sheet.questions[begin : begin + TOGETHER]}
+            missing = tuple(system for system in self._systems if asked - known[system])
+            if missing:
+                yield _Part(sheet, begin, min(begin + TOGETHER, len(sheet.questions)), missing)
+
+    def _ask(self, call: Call, part: _Part) -> None:
+        for system in part.systems:
             # All of them, also those that are known: the last digits of a score depend on the whole batch.
-            asked = zip(together, system.answer(together), strict=True)
-            answers.append([_row(system.name, library, *pair) for pair in asked if pair[0].id not in known])
-    progress(f"{dataset}: {system.name}", len(questions), len(questions))
-    logger.info("evaluated %s on %s: %d questions, %d known", system.name, dataset, len(questions), len(known))
-    rows = answers.of(dataset, system.name)
-    return [rows[question.id] for question in questions]
+            rows = call("answer", part.sheet.name, system, part.begin, part.end)
+            with self._lock:
+                known = self._answers.of(part.sheet.name, system)
+                self._answers.append([row for row in rows if row["id"] not in known])
+                self._done += len(rows)
+                self._report("asking", self._done, self._total)
+                logger.info("evaluating %s: %s has answered %d questions", part.sheet.name, system, part.end)
 
 
-def _row(system: str, library: Library, question: Question, prediction: Prediction) -> dict[str, Any]:
-    """Return an answer as a line of ``answers.jsonl``; ``gold`` is None where no atom holds a right answer."""
-    gold = library.gold(question)
-    return {
-        "dataset": question.dataset,
-        "doc_id": question.doc_id,
-        "question": question.question,
-        "answers": list(question.answers),
-        "system": system,
-        "prediction": prediction.text,
-        "abstained": prediction.abstained,
-        "atoms": list(prediction.atoms),
-        "gold": gold.id if gold and holds_answer(question, gold) else None,
-        **asdict(score("" if prediction.abstained else prediction.text, question.answers)),
-        "knowledge_tokens": prediction.knowledge_tokens,
-        "loglikelihood": prediction.loglikelihood,
-        "id": question.id,
-    }
+def _in_turn(calls: Sequence[Call], items: Sequence[Item], do: Callable[[Call, Item], None]) -> None:
+    """Do all items; every worker takes the next one as soon as it is free. After a failure none is begun."""
+    waiting = deque(items)
+
+    def work(call: Call) -> None:
+        while waiting:
+            try:
+                item = waiting.popleft()
+            except IndexError:  # another worker took the last one
+                return
+            do(call, item)
+
+    if len(calls) == 1:
+        work(calls[0])
+        return
+    with ThreadPoolExecutor(len(calls)) as pool:
+        try:
+            for done in [pool.submit(work, call) for call in calls]:
+                done.result()
+        finally:
+            waiting.clear()
 
 
 def _timings(
-    path: Path, systems: Sequence[System], questions: Sequence[Question], settings: str, progress: Progress
+    path: Path, desk: Desk, sheet: Sheet, systems: Sequence[str], timed: int, report: Progress
 ) -> dict[str, list[float]]:
     """Return milliseconds by system, measured now unless one earlier run has measured all these systems together."""
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    key = f"{settings}:{len(questions)}"
-    names = [system.name for system in systems]
-    if not set(names) <= set(measured.get(key, ())):
-        measured[key] = measure(systems, questions, progress)
+    asked = sheet.questions[:timed]
+    key = f"{sheet.folder.name}:{len(asked)}"
+    if not set(systems) <= set(measured.get(key, ())):
+        held = desk.library(sheet.name)
+        library = Library(held.memory, setting=held.setting, remember=False)
+        compared = [LibrarySystem(system, library, SYSTEMS[system]) for system in systems]
+        measured[key] = measure(compared, asked, report)
         _write(path, measured)
-    return {name: measured[key][name] for name in names}
+    return {name: measured[key][name] for name in systems}
 
 
 # ---------------------------------------------------------------- what the figures hold for
 
 
-def _settings(memory: ParametricMemory, *, limit: int | None, seed: int, setting: str) -> dict[str, Any]:
+def _settings(memory: ParametricMemory, *, limit: int | None, seed: int, setting: str, workers: int) -> dict[str, Any]:
     """Return all that answers depend on, besides the questions."""
     model = getattr(memory.backend, "model", None)
     return {
@@ -234,6 +275,7 @@ def _settings(memory: ParametricMemory, *, limit: int | None, seed: int, setting
         "compiler": memory.compiler.name,
         "key_encoder": memory.key_encoder.name,
         "dtype": str(getattr(model, "dtype", "")),
+        "threads": _threads(workers),  # sums of floats depend on it, in their last digits
         "prompt": asdict(memory.prompt),
         "generation": asdict(GENERATION),
         "config": asdict(memory.config),
@@ -259,6 +301,10 @@ def _circumstances(paths: Sequence[Path], systems: Sequence[str], memory: Parame
             "device": str(getattr(model, "device", "")),
         },
     }
+
+
+def _threads(workers: int) -> int:
+    return max(1, torch.get_num_threads() // workers)
 
 
 def _command() -> str:

@@ -23,12 +23,12 @@ def measure(
     if not questions:
         return ms
     for system in systems:
-        system.answer(questions[:1])
+        system.answer(questions[:1], score=False)
     for number, question in enumerate(questions):
         progress(f"{question.dataset}: times", number, len(questions))
         first = number % len(systems)
         for system in (*systems[first:], *systems[:first]):
-            [prediction] = system.answer([question])
+            [prediction] = system.answer([question], score=False)
             ms[system.name].append(prediction.ms)
     progress(f"{questions[0].dataset}: times", len(questions), len(questions))
     return ms

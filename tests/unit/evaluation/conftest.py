@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from parametric_memory.adapters import spec_for
-from parametric_memory.compilers.hypernetwork import HypernetworkCompiler
-from parametric_memory.config import GenerationConfig, MemoryConfig, PromptConfig, RoutingConfig, StoreConfig
 from parametric_memory.evaluation import Library, Question, read_questions
-from parametric_memory.hypernetwork.checkpoint import Checkpoint
-from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
 from parametric_memory.memory import ParametricMemory
-from parametric_memory.testing.doubles import HashingKeyEncoder, TinyBackend
 from parametric_memory.types import Document
+
+# Processes of these tests import it too.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tiny_parts import CONFIG, tiny_parts
 
 PORT = "The harbour of Lorn opened in 1894. Its lighthouse is painted green. Ferries leave for Skerry every Tuesday."
 BAKERY = "The bakery on Mill Street opened in 1921. Its owner is Maud Ferris. It sells rye bread."
@@ -78,25 +77,13 @@ def questions(world: Path) -> list[Question]:
 @pytest.fixture(scope="session")
 def parts() -> dict[str, Any]:
     """A tiny base model, a hypernetwork for it that was never trained, and keys of hashed words."""
-    backend = TinyBackend(batch_size=4)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = AtomHypernetwork(config_for(backend.model, layers=2, width=40)).eval().requires_grad_(False)
-    prompt = PromptConfig(system="", reading="", prefix="A:")
-    checkpoint = Checkpoint(network, spec_for(backend.model, backend.base_model, last=2), prompt, digest="untrained")
-    compiler = HypernetworkCompiler(backend.model, backend.tokenizer, checkpoint, fingerprint=backend.fingerprint)
-    return {"backend": backend, "compiler": compiler, "key_encoder": HashingKeyEncoder(), "prompt": prompt}
+    return tiny_parts()
 
 
 @pytest.fixture
 def open_memory(parts: dict[str, Any]) -> OpenMemory:
-    """Return what opens a memory of small parts; it abstains only where nothing was found."""
-    config = MemoryConfig(
-        store=StoreConfig(index="numpy"),
-        routing=RoutingConfig(abstain_below=0.02),
-        generation=GenerationConfig(max_new_tokens=32),
-    )
-    return lambda path: ParametricMemory(**parts, path=path, config=config)
+    """Return what opens a memory of small parts."""
+    return lambda path: ParametricMemory(**parts, path=path, config=CONFIG)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from tiny_parts import tiny_memory
 
 from parametric_memory.errors import ConfigError, UnreadableDocumentError
 from parametric_memory.evaluation import SYSTEMS, Prediction, evaluate
@@ -18,13 +20,14 @@ def read_answers(out):
 def generated(monkeypatch):
     """How many answers the base model wrote, call by call."""
     calls = []
-    generate = TinyBackend.generate
+    for name in ("generate", "generate_and_score"):
+        made = getattr(TinyBackend, name)
 
-    def counting(self, conversations, **settings):
-        calls.append(len(conversations))
-        return generate(self, conversations, **settings)
+        def counting(self, conversations, *given, made=made, **settings):
+            calls.append(len(conversations))
+            return made(self, conversations, *given, **settings)
 
-    monkeypatch.setattr(TinyBackend, "generate", counting)
+        monkeypatch.setattr(TinyBackend, name, counting)
     return calls
 
 
@@ -82,7 +85,7 @@ def test_a_killed_run_goes_on_where_it_stopped(world, tmp_path, open_memory, gen
 
 def test_interrupting_loses_no_answer(world, tmp_path, open_memory, generated):
     def interrupt(task, done, total):
-        if task == "world.dev: closed_book" and done == 0:
+        if task == "asking" and done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -132,7 +135,15 @@ def test_limit_and_seed_choose_the_questions(world, tmp_path, open_memory):
 
 def test_every_mistake_is_named_before_anything_is_loaded(world, tmp_path):
     with pytest.raises(ConfigError) as caught:
-        evaluate([world, world], ["atoms", "attoms", "atoms"], out=tmp_path / "out", limit=0, setting="mine", timed=-1)
+        evaluate(
+            [world, world],
+            ["atoms", "attoms", "atoms"],
+            out=tmp_path / "out",
+            limit=0,
+            setting="mine",
+            timed=-1,
+            workers=0,
+        )
     message = str(caught.value)
     assert f"unknown system 'attoms'; known are {', '.join(SYSTEMS)}" in message
     for part in (
@@ -141,6 +152,7 @@ def test_every_mistake_is_named_before_anything_is_loaded(world, tmp_path):
         "limit is 0",
         "setting is 'mine'",
         "timed is -1",
+        "workers is 0",
     ):
         assert part in message
     with pytest.raises(ConfigError, match="no file of questions") as caught:
@@ -157,7 +169,8 @@ class Clock:
     def __init__(self, name, log):
         self.name, self.log = name, log
 
-    def answer(self, questions):
+    def answer(self, questions, *, score=True):
+        assert not score
         self.log.append((self.name, *(question.question for question in questions)))
         return [Prediction("", False, (), 0, float(len(self.log))) for _ in questions]
 
@@ -172,6 +185,31 @@ def test_times_are_of_single_questions_with_the_systems_in_turn(questions):
     assert ms == {"a": [3.0, 6.0], "b": [4.0, 5.0]}
 
 
+def test_several_workers_answer_as_one_does(world, write_rows, tmp_path):
+    more = write_rows([{"document": "The harbour is red.", "question": "Which?", "answers": ["red"]}], "more.jsonl")
+    results = {}
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        before = torch.get_num_threads()
+        torch.set_num_threads(workers)  # so that each has one
+        try:
+            results[workers] = evaluate(
+                [world, more], ["closed_book", "atoms"], out=out, timed=0, workers=workers, open_memory=tiny_memory
+            )
+        finally:
+            torch.set_num_threads(before)
+    assert results[1] == results[2]
+    assert sorted(map(str, read_answers(tmp_path / "1"))) == sorted(map(str, read_answers(tmp_path / "2")))
+
+
+def test_the_corpus_holds_the_documents_of_all_questions_also_those_not_asked(world, tmp_path, open_memory):
+    for setting, documents in (("own", 1), ("corpus", 3)):
+        results = evaluate(
+            [world], ["rag_dense"], out=tmp_path / setting, limit=1, setting=setting, timed=0, open_memory=open_memory
+        )
+        assert results["datasets"]["world.dev"]["documents"] == documents
+
+
 def test_progress_counts_documents_questions_and_times(world, tmp_path, open_memory):
     seen = {}
 
@@ -180,7 +218,7 @@ def test_progress_counts_documents_questions_and_times(world, tmp_path, open_mem
 
     evaluate([world], ["closed_book"], out=tmp_path, timed=2, open_memory=open_memory, progress=note)
     assert seen == {
-        "world.dev: documents": [(0, 3), (1, 3), (2, 3), (3, 3)],
-        "world.dev: closed_book": [(0, 4), (4, 4)],
+        "reading documents": [(0, 1)],
+        "asking": [(4, 4)],
         "world.dev: times": [(0, 2), (1, 2), (2, 2)],
     }

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parametric_memory.config import GenerationConfig
+from parametric_memory.evaluation.desk import row
 from parametric_memory.evaluation.systems import (
     GENERATION,
     SYSTEMS,
@@ -18,6 +19,8 @@ from parametric_memory.evaluation.systems import (
     holds_answer,
 )
 from parametric_memory.types import Span
+
+PORT = "The harbour of Lorn opened in 1894. Its lighthouse is painted green. Ferries leave for Skerry every Tuesday."
 
 
 def system(name, library):
@@ -59,7 +62,7 @@ def test_the_gold_sentence_is_given_as_text_or_as_weights(library, questions):
 def test_only_gold_weights_tell_the_oracle_from_closed_book(library, questions):
     bare, injected = (system(name, library).answer(questions) for name in ("closed_book", "atoms_oracle"))
     assert [p.text for p in injected] != [p.text for p in bare]
-    empty = LibrarySystem("atoms_oracle", library, lambda _library, _question: Given())
+    empty = LibrarySystem("atoms_oracle", library, lambda _library, questions: [Given() for _ in questions])
     assert [p.text for p in empty.answer(questions)] == [p.text for p in bare]
 
 
@@ -129,6 +132,39 @@ def test_times_are_per_question_and_likelihoods_are_the_backends(library, questi
     assert prediction.loglikelihood == pytest.approx(total / tokens, rel=1e-5)
     assert system("in_context", library).answer(questions[3:])[0].loglikelihood is None
     assert system("in_context", library).answer([]) == []
+
+
+def test_where_a_system_looked_is_told_best_first_and_the_gold_sentence_is_recognised_there(library, questions):
+    [routed] = system("atoms", library).answer(questions[:1])
+    [dense] = system("rag_dense", library).answer(questions[:1])
+    assert [place.doc_id for place in routed.evidence] == ["port"] * 3
+    assert routed.confidence is not None
+    assert dense.confidence is None
+    for prediction in (routed, dense):
+        gold = row("any", library, questions[0], prediction)
+        place = prediction.evidence[gold["gold_rank"] - 1]
+        assert place.span.of(PORT) == "Its lighthouse is painted green."
+        assert gold["looked"] == len(prediction.evidence) == len(set(prediction.evidence))
+    [closed] = system("closed_book", library).answer(questions[:1])
+    assert row("any", library, questions[0], closed)["gold_rank"] is None
+
+
+def test_a_route_is_found_once_unless_times_are_measured(library, questions, monkeypatch):
+    found = []
+    explain = library.memory.explain
+    monkeypatch.setattr(library.memory, "explain", lambda *a, **k: (found.append(1), explain(*a, **k))[1])
+    for where in (library, Library(library.memory, remember=False)):
+        found.clear()
+        for name in ("atoms", "hybrid"):
+            system(name, where).answer(questions[:2])
+        assert len(found) == (2 if where is library else 4)
+
+
+def test_without_scoring_no_right_answer_is_looked_at(library, questions):
+    scored = system("in_context", library).answer(questions)
+    bare = system("in_context", library).answer(questions, score=False)
+    assert [p.text for p in bare] == [p.text for p in scored]
+    assert {p.loglikelihood for p in bare} == {None}
 
 
 def test_generation_is_greedy():

@@ -1,0 +1,72 @@
+"""The systems that are compared: one base model, one list of questions; they differ in what the model is given.
+
+All of them stand on one memory that holds the documents of all questions, and ask it as `ParametricMemory.ask` does,
+step by step, so that many questions share a batch. `DESCRIPTIONS` says what each of them gives the base model.
+
+The gold sentence is the atom that holds a right answer; of several, the one that shares the most words with the
+question. Where none does (unanswerable questions, yes and no), it is the one that shares the most words: systems that
+are given it never abstain, and answer every question. Only `atoms` and `hybrid` can abstain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from parametric_memory.evaluation.systems import reading, weights
+from parametric_memory.evaluation.systems.library import Library, Setting, gold_atom, holds_answer, scope
+from parametric_memory.evaluation.systems.reading import DOCUMENT_CHARS, PASSAGES, cut_around
+from parametric_memory.evaluation.systems.system import (
+    GENERATION,
+    LOOKED,
+    Given,
+    LibrarySystem,
+    Place,
+    Prediction,
+    Preparation,
+    System,
+)
+
+__all__ = [
+    "DESCRIPTIONS",
+    "DOCUMENT_CHARS",
+    "GENERATION",
+    "LOOKED",
+    "PASSAGES",
+    "SYSTEMS",
+    "Given",
+    "Library",
+    "LibrarySystem",
+    "Place",
+    "Prediction",
+    "Preparation",
+    "Setting",
+    "System",
+    "cut_around",
+    "gold_atom",
+    "holds_answer",
+    "scope",
+]
+
+#: Every system by its name.
+SYSTEMS: Mapping[str, Preparation] = {
+    "closed_book": reading.closed_book,
+    "in_context": reading.in_context,
+    "in_context_document": reading.in_context_document,
+    "rag_bm25": reading.rag_bm25,
+    "rag_dense": reading.rag_dense,
+    "atoms": weights.atoms,
+    "atoms_oracle": weights.atoms_oracle,
+    "hybrid": weights.hybrid,
+}
+
+#: What each system gives the base model with a question.
+DESCRIPTIONS: Mapping[str, str] = {
+    "closed_book": "the question",
+    "in_context": "the gold sentence in the prompt",
+    "in_context_document": f"the document in the prompt, cut to {DOCUMENT_CHARS} characters around the gold sentence",
+    "rag_bm25": "the best passages in the prompt, by BM25",
+    "rag_dense": "the best passages in the prompt, by the cosine of their embeddings",
+    "atoms": "the routed atoms' adapters, nothing in the prompt",
+    "atoms_oracle": "the gold sentence's adapter, nothing in the prompt: the compiler without the router",
+    "hybrid": "the routed atoms' adapters, and the best one's statement in the prompt",
+}

@@ -1,0 +1,79 @@
+"""A memory that is asked by systems: what it holds for a question, and where the right answer stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from parametric_memory.evaluation.datasets import Question
+from parametric_memory.evaluation.metrics import containment, normalise
+from parametric_memory.memory import ParametricMemory
+from parametric_memory.types import Atom, Candidate, Metadata, Route
+
+Setting: TypeAlias = Literal["own", "corpus"]
+
+
+class Library:
+    """A memory that holds the documents of all questions, each under its ``doc_id``.
+
+    With the setting ``own`` a question is asked of its own document alone, with ``corpus`` of all that it holds.
+
+    Args:
+        memory: The memory.
+        setting: Of what a question is asked.
+        remember: Find a question's route once, for all systems that take it. Where times are measured, each system
+            has to find its own.
+    """
+
+    def __init__(self, memory: ParametricMemory, *, setting: Setting = "own", remember: bool = True) -> None:
+        self.memory, self.setting, self.remember = memory, setting, remember
+        self._gold: dict[str, Atom | None] = {}
+        self._routes: dict[str, Route] = {}
+
+    def filters(self, question: Question) -> Metadata | None:
+        """Return which atoms a question may be answered from; None for all."""
+        return scope(question) if self.setting == "own" else None
+
+    def candidates(self, question: Question) -> list[Candidate]:
+        """Return the atoms that the memory finds, by keys and by words."""
+        query = self.memory.encode_query(question.question)
+        return self.memory.candidates(query, filters=self.filters(question))
+
+    def route(self, question: Question) -> Route:
+        """Return the route that the memory finds, gates included."""
+        if not self.remember:
+            return self.memory.explain(question.question, filters=self.filters(question))
+        if question.id not in self._routes:
+            self._routes[question.id] = self.memory.explain(question.question, filters=self.filters(question))
+        return self._routes[question.id]
+
+    def gold(self, question: Question) -> Atom | None:
+        """Return the gold sentence's atom (see `gold_atom`), None if the document has no atoms; looked up only once."""
+        if question.id not in self._gold:
+            self._gold[question.id] = gold_atom(question, self.memory.store.atoms(filters=scope(question)))
+        return self._gold[question.id]
+
+
+def scope(question: Question) -> Metadata:
+    """Return the metadata that a question's document is added with, and found by."""
+    return {"doc_id": question.doc_id}
+
+
+def gold_atom(question: Question, atoms: Sequence[Atom]) -> Atom | None:
+    """Return the atom that holds a right answer, or else the nearest; None if there are no atoms.
+
+    Of several, the one that shares the most words with the question, and of those the first.
+    """
+    holding = [atom for atom in atoms if holds_answer(question, atom)]
+    asked = _words(question.question)
+    return max(holding or atoms, key=lambda atom: len(asked & _words(atom.text)), default=None)
+
+
+def holds_answer(question: Question, atom: Atom) -> bool:
+    """Return whether a right answer stands in the atom's text."""
+    return any(containment(atom.text, answer) and normalise(answer) for answer in question.answers)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))

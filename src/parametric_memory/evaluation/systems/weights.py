@@ -1,0 +1,54 @@
+"""Systems whose knowledge is in weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from parametric_memory.evaluation.datasets import Question
+from parametric_memory.evaluation.systems.library import Library
+from parametric_memory.evaluation.systems.system import LOOKED, Given, Place
+from parametric_memory.memory.answers import best_first
+from parametric_memory.types import Atom, Route, RoutedAtom
+
+
+def atoms(library: Library, questions: Sequence[Question]) -> list[Given]:
+    """Inject the routed atoms; abstain if there are none."""
+    return [injected(library, library.route(question)) for question in questions]
+
+
+def atoms_oracle(library: Library, questions: Sequence[Question]) -> list[Given]:
+    """Inject the gold sentence's atom: the compiler without the router."""
+    return [injected(library, oracle_route(library, question)) for question in questions]
+
+
+def hybrid(library: Library, questions: Sequence[Question]) -> list[Given]:
+    """Inject the routed atoms, and show the best one's statement."""
+    return [injected(library, library.route(question), shown=1) for question in questions]
+
+
+def oracle_route(library: Library, question: Question) -> Route:
+    """Return the route to the gold sentence's atom alone, gates included."""
+    gold = library.gold(question)
+    return to_atoms(library, question, [gold] if gold else [])
+
+
+def to_atoms(library: Library, question: Question, chosen: Sequence[Atom]) -> Route:
+    """Return the route to these atoms, whatever a router would say, gates included."""
+    route = Route(question.question, tuple(RoutedAtom(atom, 0.0, reason="oracle") for atom in chosen))
+    return library.memory.gate(question.question, route)
+
+
+def injected(library: Library, route: Route, *, shown: int = 0) -> Given:
+    """Return a route as what it gives: its atoms composed, and the best ones' statements in the prompt."""
+    # Citations are part of an answer, so they are part of its time.
+    library.memory.cite(route)
+    routed = bool(route.rejected) or route.threshold > 0.0
+    ranked = [one.atom for one in best_first(route, LOOKED)] if routed else []
+    return Given(
+        passages=tuple(one.atom.statement for one in route.selected[:shown]),
+        adapter=library.memory.compose(route),
+        atoms=tuple(one.atom.id for one in route.selected),
+        abstained=route.abstained,
+        confidence=route.confidence if routed else None,
+        evidence=tuple(Place(str(atom.metadata["doc_id"]), atom.span) for atom in ranked),
+    )

@@ -1,0 +1,40 @@
+"""A memory of small real parts that any process can open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from parametric_memory.adapters import spec_for
+from parametric_memory.compilers.hypernetwork import HypernetworkCompiler
+from parametric_memory.config import GenerationConfig, MemoryConfig, PromptConfig, RoutingConfig, StoreConfig
+from parametric_memory.hypernetwork.checkpoint import Checkpoint
+from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
+from parametric_memory.memory import ParametricMemory
+from parametric_memory.testing.doubles import HashingKeyEncoder, TinyBackend
+
+#: It abstains only where nothing was found.
+CONFIG = MemoryConfig(
+    store=StoreConfig(index="numpy"),
+    routing=RoutingConfig(abstain_below=0.02),
+    generation=GenerationConfig(max_new_tokens=32),
+)
+
+
+def tiny_parts() -> dict[str, Any]:
+    """Return a tiny base model, a hypernetwork for it that was never trained, and keys of hashed words."""
+    backend = TinyBackend(batch_size=4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = AtomHypernetwork(config_for(backend.model, layers=2, width=40)).eval().requires_grad_(False)
+    prompt = PromptConfig(system="", reading="", prefix="A:")
+    checkpoint = Checkpoint(network, spec_for(backend.model, backend.base_model, last=2), prompt, digest="untrained")
+    compiler = HypernetworkCompiler(backend.model, backend.tokenizer, checkpoint, fingerprint=backend.fingerprint)
+    return {"backend": backend, "compiler": compiler, "key_encoder": HashingKeyEncoder(), "prompt": prompt}
+
+
+def tiny_memory(path: Path) -> ParametricMemory:
+    """Open a memory of such parts."""
+    return ParametricMemory(**tiny_parts(), path=path, config=CONFIG)
