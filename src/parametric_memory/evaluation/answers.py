@@ -23,13 +23,13 @@ class AnswerFile:
 
     Args:
         path: Made with the first answer, if it is not there.
-        settings: The hash of the settings, by dataset. Lines of other datasets stay in the file as they are.
+        settings: The hash of the settings, by dataset and system. Lines of others stay in the file as they are.
 
     Raises:
         UnreadableDocumentError: If the file is there and was written by something else.
     """
 
-    def __init__(self, path: Path, *, settings: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, *, settings: Mapping[tuple[str, str], str]) -> None:
         self._path, self._settings = path, settings
         self._rows: dict[tuple[str, str, str], dict[str, Any]] = {}
         if path.exists():
@@ -41,7 +41,7 @@ class AnswerFile:
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write answers; when this returns, they survive the process."""
-        signed = [{**row, "settings": self._settings[row["dataset"]]} for row in rows]
+        signed = [{**row, "settings": self._settings[row["dataset"], row["system"]]} for row in rows]
         with self._path.open("a", encoding="utf-8") as file:
             file.write(_lines(signed))
         self._remember(signed)
@@ -54,7 +54,7 @@ class AnswerFile:
         kept: list[dict[str, Any]] = []
         stale: list[dict[str, Any]] = []
         for row in rows:
-            current = self._settings.get(row["dataset"], row["settings"]) == row["settings"]
+            current = self._settings.get((row["dataset"], row["system"]), row["settings"]) == row["settings"]
             (kept if current else stale).append(row)
         if stale:
             earlier = self._path.with_name(f"{self._path.stem}.earlier{self._path.suffix}")

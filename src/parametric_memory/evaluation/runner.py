@@ -15,16 +15,15 @@ import platform
 import shlex
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias, TypeVar, get_args
+from typing import Any, TypeAlias, get_args
 
 import torch
 
@@ -33,19 +32,17 @@ from parametric_memory.errors import ConfigError
 from parametric_memory.evaluation.answers import AnswerFile
 from parametric_memory.evaluation.datasets import Question, dataset_name, read_questions, sample
 from parametric_memory.evaluation.desk import Desk, OpenMemory, Row, Sheet, desk_in_process, sheets_of
+from parametric_memory.evaluation.jobs import Call, Job, work_through
 from parametric_memory.evaluation.report import figures, render
-from parametric_memory.evaluation.systems import GENERATION, SYSTEMS, Library, LibrarySystem, Setting
+from parametric_memory.evaluation.systems import GENERATION, SYSTEMS, Library, LibrarySystem, Setting, depends_on
 from parametric_memory.evaluation.timings import measure
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.types import stable_id
 
 logger = logging.getLogger(__name__)
-Item = TypeVar("Item")
 
 #: Called with what is being done, how many of it are done, and of how many.
 Progress: TypeAlias = Callable[[str, int, int], None]
-#: Calls a method of a desk by its name.
-Call: TypeAlias = Callable[..., Any]
 #: Questions that are asked together: so many composed adapters are in memory at once.
 TOGETHER = 64
 
@@ -99,10 +96,15 @@ def evaluate(
     ):
         settings = _settings(parts, limit=limit, seed=seed, setting=setting, workers=workers)
         hashes = {name: _hash(settings, asked) for name, asked in questions.items()}
+        signed = {
+            (name, system): stable_id(hash_, depends_on(system, parts))[:16]
+            for name, hash_ in hashes.items()
+            for system in systems
+        }
         _write(out / "settings.json", settings | {"hashes": hashes} | _circumstances(paths, systems, parts))
         folders = {name: out / "memories" / f"{name}-{hash_}" for name, hash_ in hashes.items()}
         sheets = sheets_of(questions, everything, setting, folders)
-        run = _Run(sheets, systems, AnswerFile(out / "answers.jsonl", settings=hashes), report)
+        run = _Run(sheets, systems, AnswerFile(out / "answers.jsonl", settings=signed), report)
         with closing(Desk(parts, sheets, setting)) as desk:
             with _calls(desk, workers, opened, Path(folder), sheets, setting) as calls:
                 run.go(calls)
@@ -175,19 +177,19 @@ class _Part:
 
 
 class _Run:
-    """What has been asked, what is still to be asked, and of what: the questions in parts, the workers in turn."""
+    """What has been asked, what is still to be asked, and of what: jobs that fill memories, and jobs that ask."""
 
     def __init__(self, sheets: Sequence[Sheet], systems: Sequence[str], answers: AnswerFile, report: Progress) -> None:
         self._sheets, self._systems, self._answers, self._report = sheets, systems, answers, report
         self._lock = threading.Lock()
+        self._parts = {sheet.name: list(self._missing(sheet)) for sheet in sheets}
+        everything = [part for parts in self._parts.values() for part in parts]
+        self._done, self._total = 0, sum((part.end - part.begin) * len(part.systems) for part in everything)
         self.held: dict[str, dict[str, int]] = {}
 
     def go(self, calls: Sequence[Call]) -> None:
-        """Fill the memories, and ask what has not been asked."""
-        _in_turn(calls, self._sheets, self._fill)
-        parts = [part for sheet in self._sheets for part in self._parts(sheet)]
-        self._done, self._total = 0, sum((part.end - part.begin) * len(part.systems) for part in parts)
-        _in_turn(calls, parts, self._ask)
+        """Fill the memories, and ask of each what has not been asked."""
+        work_through(calls, [partial(self._fill, sheet) for sheet in self._sheets])
         for call in calls:
             call("close")
 
@@ -196,12 +198,7 @@ class _Run:
         known = {system: self._answers.of(sheet.name, system) for system in self._systems}
         return {system: [rows[question.id] for question in sheet.questions] for system, rows in known.items()}
 
-    def _fill(self, call: Call, sheet: Sheet) -> None:
-        self._report("reading documents", len(self.held), len(self._sheets))
-        documents, atoms = call("fill", sheet.name)
-        self.held[sheet.name] = {"documents": documents, "atoms": atoms}
-
-    def _parts(self, sheet: Sheet) -> Iterator[_Part]:
+    def _missing(self, sheet: Sheet) -> Iterator[_Part]:
         known = {system: set(self._answers.of(sheet.name, system)) for system in self._systems}
         for begin in range(0, len(sheet.questions), TOGETHER):
             asked = {question.id for question in sheet.questions[begin : begin + TOGETHER]}
@@ -209,7 +206,14 @@ class _Run:
             if missing:
                 yield _Part(sheet, begin, min(begin + TOGETHER, len(sheet.questions)), missing)
 
-    def _ask(self, call: Call, part: _Part) -> None:
+    def _fill(self, sheet: Sheet, call: Call) -> list[Job]:
+        self._report("reading documents", len(self.held), len(self._sheets))
+        documents, atoms = call("fill", sheet.name)
+        self.held[sheet.name] = {"documents": documents, "atoms": atoms}
+        logger.info("evaluating %s: the memory holds %d documents, %d atoms", sheet.name, documents, atoms)
+        return [partial(self._ask, part) for part in self._parts[sheet.name]]
+
+    def _ask(self, part: _Part, call: Call) -> list[Job]:
         for system in part.systems:
             # All of them, also those that are known: the last digits of a score depend on the whole batch.
             rows = call("answer", part.sheet.name, system, part.begin, part.end)
@@ -218,30 +222,8 @@ class _Run:
                 self._answers.append([row for row in rows if row["id"] not in known])
                 self._done += len(rows)
                 self._report("asking", self._done, self._total)
-                logger.info("evaluating %s: %s has answered %d questions", part.sheet.name, system, part.end)
-
-
-def _in_turn(calls: Sequence[Call], items: Sequence[Item], do: Callable[[Call, Item], None]) -> None:
-    """Do all items; every worker takes the next one as soon as it is free. After a failure none is begun."""
-    waiting = deque(items)
-
-    def work(call: Call) -> None:
-        while waiting:
-            try:
-                item = waiting.popleft()
-            except IndexError:  # another worker took the last one
-                return
-            do(call, item)
-
-    if len(calls) == 1:
-        work(calls[0])
-        return
-    with ThreadPoolExecutor(len(calls)) as pool:
-        try:
-            for done in [pool.submit(work, call) for call in calls]:
-                done.result()
-        finally:
-            waiting.clear()
+                logger.info("evaluating %s: %s has answered to question %d", part.sheet.name, system, part.end)
+        return []
 
 
 def _timings(
@@ -264,7 +246,7 @@ def _timings(
 
 
 def _settings(memory: ParametricMemory, *, limit: int | None, seed: int, setting: str, workers: int) -> dict[str, Any]:
-    """Return all that answers depend on, besides the questions."""
+    """Return all that answers of every system depend on, besides the questions (see `depends_on` for the rest)."""
     model = getattr(memory.backend, "model", None)
     return {
         "setting": setting,
@@ -278,7 +260,7 @@ def _settings(memory: ParametricMemory, *, limit: int | None, seed: int, setting
         "threads": _threads(workers),  # sums of floats depend on it, in their last digits
         "prompt": asdict(memory.prompt),
         "generation": asdict(GENERATION),
-        "config": asdict(memory.config),
+        "config": {name: asdict(memory.config)[name] for name in ("ingest", "routing", "max_rank", "unknown")},
         "version": __version__,
     }
 

@@ -7,6 +7,8 @@ import pytest
 from parametric_memory.errors import UnreadableDocumentError
 from parametric_memory.evaluation.answers import AnswerFile
 
+SETTINGS = {("d", "s"): "h", ("d", "t"): "h"}
+
 
 def row(number, *, dataset="d", system="s", **more):
     return {"dataset": dataset, "system": system, "id": str(number), "prediction": "caf\u2028é", **more}
@@ -14,9 +16,9 @@ def row(number, *, dataset="d", system="s", **more):
 
 def test_answers_are_there_again_in_the_next_run(tmp_path):
     path = tmp_path / "answers.jsonl"
-    AnswerFile(path, settings={"d": "h"}).append([row(1), row(2)])
-    AnswerFile(path, settings={"d": "h"}).append([row(1, system="t")])
-    again = AnswerFile(path, settings={"d": "h"})
+    AnswerFile(path, settings=SETTINGS).append([row(1), row(2)])
+    AnswerFile(path, settings=SETTINGS).append([row(1, system="t")])
+    again = AnswerFile(path, settings=SETTINGS)
     assert again.of("d", "s") == {"1": row(1, settings="h"), "2": row(2, settings="h")}
     assert list(again.of("d", "t")) == ["1"]
     assert again.of("e", "s") == {}
@@ -25,10 +27,10 @@ def test_answers_are_there_again_in_the_next_run(tmp_path):
 @pytest.mark.parametrize("cut", [1, 5, 40])
 def test_a_torn_last_line_is_dropped_and_written_again(tmp_path, cut):
     path = tmp_path / "answers.jsonl"
-    AnswerFile(path, settings={"d": "h"}).append([row(1), row(2)])
+    AnswerFile(path, settings=SETTINGS).append([row(1), row(2)])
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    again = AnswerFile(path, settings={"d": "h"})
+    again = AnswerFile(path, settings=SETTINGS)
     assert list(again.of("d", "s")) == ["1"]
     again.append([row(2)])
     assert path.read_bytes() == whole
@@ -36,16 +38,24 @@ def test_a_torn_last_line_is_dropped_and_written_again(tmp_path, cut):
 
 def test_answers_of_other_settings_move_aside_and_other_datasets_stay(tmp_path):
     path = tmp_path / "answers.jsonl"
-    AnswerFile(path, settings={"d": "old", "e": "old"}).append([row(1), row(2, dataset="e")])
-    again = AnswerFile(path, settings={"d": "new"})
+    AnswerFile(path, settings={("d", "s"): "old", ("e", "s"): "old"}).append([row(1), row(2, dataset="e")])
+    again = AnswerFile(path, settings={("d", "s"): "new"})
     assert again.of("d", "s") == {}
     assert json.loads(path.read_text()) == row(2, dataset="e", settings="old")
     assert json.loads((tmp_path / "answers.earlier.jsonl").read_text()) == row(1, settings="old")
+
+
+def test_answers_of_other_settings_of_one_system_move_aside_and_other_systems_stay(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    AnswerFile(path, settings=SETTINGS).append([row(1), row(1, system="t")])
+    again = AnswerFile(path, settings=SETTINGS | {("d", "t"): "new"})
+    assert list(again.of("d", "s")) == ["1"]
+    assert again.of("d", "t") == {}
 
 
 def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "answers.jsonl"
     path.write_text('{"name": "x"}\n')
     with pytest.raises(UnreadableDocumentError, match=r"answers\.jsonl, line 1"):
-        AnswerFile(path, settings={"d": "h"})
+        AnswerFile(path, settings=SETTINGS)
     assert path.read_text() == '{"name": "x"}\n'

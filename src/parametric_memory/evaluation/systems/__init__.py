@@ -10,7 +10,7 @@ are given it never abstain, and answer every question. Only `atoms` and `hybrid`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from parametric_memory.evaluation.systems import reading, weights
 from parametric_memory.evaluation.systems.library import Library, Setting, gold_atom, holds_answer, scope
@@ -25,6 +25,7 @@ from parametric_memory.evaluation.systems.system import (
     Preparation,
     System,
 )
+from parametric_memory.memory import ParametricMemory
 
 __all__ = [
     "DESCRIPTIONS",
@@ -42,6 +43,7 @@ __all__ = [
     "Setting",
     "System",
     "cut_around",
+    "depends_on",
     "gold_atom",
     "holds_answer",
     "scope",
@@ -70,3 +72,12 @@ DESCRIPTIONS: Mapping[str, str] = {
     "atoms_oracle": "the gold sentence's adapter, nothing in the prompt: the compiler without the router",
     "hybrid": "the routed atoms' adapters, and the best one's statement in the prompt",
 }
+
+
+def depends_on(system: str, memory: ParametricMemory) -> str:
+    """Return what a system's answers depend on beside the memory's parts and settings; empty for most."""
+    return DEPENDENCIES[system](memory) if system in DEPENDENCIES else ""
+
+
+#: By the system's name, what tells its answers of one day from those of another: a digest of a file, say.
+DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {}
