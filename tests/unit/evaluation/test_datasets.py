@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parametric_memory.errors import UnreadableDocumentError
-from parametric_memory.evaluation.datasets import Question, dataset_name, read_questions, sample
+from parametric_memory.evaluation.datasets import Question, corpus_documents, dataset_name, read_questions, sample
 
 MANY = [Question("set", f"d{n % 7}", "", "text", f"What is {n}?", (str(n),), True) for n in range(40)]
 
@@ -47,7 +47,8 @@ def test_keys_that_are_missing_are_made_up_for(write_rows):
         ('{"document": "A.", "question": "B?", "answers": [1]}', "'answers' is [1], expected a list of texts"),
         ('{"document": "A.", "question": "B?", "answerable": true}', "'answerable' is true, but there are 0 answers"),
         ('{"document": "A.", "question": "B?", "doc_id": 3}', "'doc_id' is 3, expected a text"),
-        ('{"document": "A.", "question": "B?", "doc_id": "d"}', "'d' is that of another document, on line 1"),
+        ('{"document": "A.", "question": "B?", "supports": "A."}', "'supports' is \"A.\", expected a list of texts"),
+        ('{"document": "A.", "question": "", "triples": []}', "it has triples and no question"),
     ],
 )
 def test_a_line_that_is_no_question_is_named(tmp_path, line, problem):
@@ -65,8 +66,19 @@ def test_a_line_that_is_no_question_is_named(tmp_path, line, problem):
 def test_a_file_that_is_not_gzipped_text_is_refused(tmp_path, content):
     path = tmp_path / "broken.jsonl.gz"
     path.write_bytes(content)
-    with pytest.raises(UnreadableDocumentError, match=r"broken\.jsonl\.gz, after line 0"):
+    with pytest.raises(UnreadableDocumentError, match=r"broken\.jsonl\.gz: .* expected JSON lines"):
         read_questions(path)
+
+
+def test_two_texts_of_one_doc_id_are_two_documents(write_rows, caplog):
+    rows = [
+        {"doc_id": "d", "document": text, "question": "Why?", "answers": ["so"]} for text in ("So.", "And so.", "So.")
+    ]
+    first, second, third = read_questions(write_rows(rows))
+    assert (first.doc_id, third.doc_id) == ("d", "d")
+    assert second.doc_id.startswith("d#")
+    assert [document.document for document in corpus_documents([first, second, third])] == ["So.", "And so."]
+    assert "1 documents have the doc_id of another text" in caplog.text
 
 
 def test_a_missing_and_an_empty_file_are_refused(tmp_path):
@@ -77,7 +89,7 @@ def test_a_missing_and_an_empty_file_are_refused(tmp_path):
         read_questions(tmp_path / "empty.jsonl")
 
 
-@pytest.mark.parametrize("file", ["a.b.jsonl.gz", "a.b.jsonl", "a.b"])
+@pytest.mark.parametrize("file", ["a.b.jsonl.gz", "a.b.jsonl", "a.b", "a.b.json", "a.b.json.gz", "a.b.csv"])
 def test_a_dataset_is_called_as_its_file(tmp_path, file):
     assert dataset_name(tmp_path / file) == "a.b"
 
