@@ -159,9 +159,13 @@ def _add(corpus: Corpus, row: dict[str, Any], *, alone: bool) -> bool:
     index, start = found
     atom = corpus.add(texts[index : index + 1], title)[0] if alone else corpus.add(texts, title)[index]
     example = Example(row["question"].strip(), answer, atom, start)
-    held_out = int(stable_id(title or document)[:8], 16) / 0xFFFFFFFF < VALIDATION_SHARE
-    (corpus.validation if held_out else corpus.train).append(example)
+    (corpus.validation if held_out(document, title=title) else corpus.train).append(example)
     return True
+
+
+def held_out(document: str, *, title: str = "") -> bool:
+    """Return whether training keeps its hands off a document, of any file: its title's hash decides, or its text's."""
+    return int(stable_id(title or document)[:8], 16) / 0xFFFFFFFF < VALIDATION_SHARE
 
 
 def align(question: str, answer: str, texts: Sequence[str]) -> tuple[int, int] | None:

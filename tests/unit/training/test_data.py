@@ -4,7 +4,7 @@ import json
 import pytest
 
 from parametric_memory.errors import TrainingError
-from parametric_memory.training.data import Source, align, read_corpus, read_rows
+from parametric_memory.training.data import VALIDATION_SHARE, Source, align, held_out, read_corpus, read_rows
 
 ROW = {"document": "Ada lives in Delft. Bob lives in Ghent.", "question": "Where does Bob live?", "answers": ["Ghent"]}
 
@@ -46,6 +46,17 @@ def test_validation_holds_out_whole_documents(tmp_path):
     corpus = read_corpus(tmp_path, {"mine": Source(1000)})
     held_out = {corpus.document_of[example.gold] for example in corpus.validation}
     assert held_out and not held_out & {corpus.document_of[example.gold] for example in corpus.train}
+
+
+def test_what_is_held_out_depends_on_the_title_or_else_on_the_text(tmp_path):
+    rows = [{**ROW, "document": f"Bob lives in Ghent. It is {n}.", "title": f"T{n // 2}" if n % 4 < 2 else ""} for n in range(400)]
+    write(tmp_path, rows)
+    corpus = read_corpus(tmp_path, {"mine": Source(1000)})
+    found = {corpus.texts[example.gold + 1] for example in corpus.validation}
+    told = {row["document"].partition(". ")[2] for row in rows if held_out(row["document"], title=row["title"])}
+    assert found == told != set()
+    assert held_out("one text", title="T") == held_out("another", title="T")
+    assert sum(held_out(str(n)) for n in range(10_000)) / 10_000 == pytest.approx(VALIDATION_SHARE, rel=0.2)
 
 
 def test_unanswerable_and_unaligned_rows_are_left_out(tmp_path):
