@@ -49,7 +49,10 @@ def test_validation_holds_out_whole_documents(tmp_path):
 
 
 def test_what_is_held_out_depends_on_the_title_or_else_on_the_text(tmp_path):
-    rows = [{**ROW, "document": f"Bob lives in Ghent. It is {n}.", "title": f"T{n // 2}" if n % 4 < 2 else ""} for n in range(400)]
+    rows = [
+        {**ROW, "document": f"Bob lives in Ghent. It is {n}.", "title": f"T{n // 2}" if n % 4 < 2 else ""}
+        for n in range(400)
+    ]
     write(tmp_path, rows)
     corpus = read_corpus(tmp_path, {"mine": Source(1000)})
     found = {corpus.texts[example.gold + 1] for example in corpus.validation}

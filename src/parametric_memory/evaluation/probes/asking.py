@@ -8,8 +8,9 @@ from typing import Any
 
 from parametric_memory.evaluation.datasets import Question
 from parametric_memory.evaluation.metrics import Scores, score
-from parametric_memory.evaluation.systems import SYSTEMS, Given, Library, LibrarySystem, Prediction, Preparation
-from parametric_memory.types import Atom, Route, RoutedAtom
+from parametric_memory.evaluation.systems import Given, Library, LibrarySystem, Prediction, Preparation
+from parametric_memory.evaluation.systems.weights import injected, to_atoms
+from parametric_memory.types import Atom
 
 #: Questions that are asked together: so many composed adapters are in memory at once.
 TOGETHER = 32
@@ -41,11 +42,6 @@ class Asked:
         }
 
 
-def system(name: str) -> Preparation:
-    """Return what a system of `parametric_memory.evaluation.systems` gives the base model."""
-    return SYSTEMS[name]
-
-
 def ask(arm: str, library: Library, questions: Sequence[Question], prepare: Preparation) -> list[Asked]:
     """Return what comes of asking every question, in their order."""
     asked: list[Asked] = []
@@ -75,17 +71,11 @@ def likelihoods(
     return found
 
 
-def injected(library: Library, question: Question, atoms: Sequence[Atom]) -> Given:
-    """Return these atoms' adapters with the gates that the compiler finds, whatever a router would say of them."""
-    route = Route(question.question, tuple(RoutedAtom(atom, 0.0, reason="given") for atom in atoms))
-    route = library.memory.gate(question.question, route)
-    taken = tuple(routed.atom.id for routed in route.selected)
-    return Given(adapter=library.memory.compose(route), atoms=taken)
-
-
-def each(prepare: Callable[[Library, Question], Given]) -> Preparation:
-    """Return a preparation that treats every question by itself."""
-    return lambda library, questions: [prepare(library, question) for question in questions]
+def with_atoms(choose: Callable[[Library, Question], Sequence[Atom]]) -> Preparation:
+    """Return a preparation that injects chosen atoms, gated as the compiler gates them, whatever a router would say."""
+    return lambda library, questions: [
+        injected(library, to_atoms(library, question, choose(library, question))) for question in questions
+    ]
 
 
 def never_silent(prepare: Preparation) -> Preparation:

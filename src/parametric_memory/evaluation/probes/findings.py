@@ -70,11 +70,11 @@ def cell(value: Any) -> str:
 def _section(found: Record) -> list[str]:
     settings, rows = found["settings"], found["rows"]
     names = columns(rows)
+    made_with = f"Base model `{settings['base_model']}`, compiler `{settings['compiler']}`, seed {settings['seed']}."
     return [
         f"## {found['probe']}",
         "",
-        f"{found['measured']} Base model `{settings['base_model']}`, compiler `{settings['compiler']}`, seed "
-        f"{settings['seed']}.",
+        f"{found['measured']} {made_with}",
         "",
         f"| {' | '.join(names)} |",
         "|---" * len(names) + "|",

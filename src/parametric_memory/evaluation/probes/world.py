@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from parametric_memory.errors import ConfigError, UnreadableDocumentError
 from parametric_memory.evaluation.datasets import (
@@ -117,7 +117,6 @@ class World:
         *,
         setting: Setting = "corpus",
         deferred: bool = False,
-        **config: Any,
     ) -> Iterator[Library]:
         """Give a library of these documents for the length of a block.
 
@@ -125,14 +124,15 @@ class World:
             documents: Added in their order, each under its ``doc_id``.
             setting: Whether a question is asked of its own document or of all.
             deferred: Compile only what is routed (see `parametric_memory.evaluation.probes.thrift`).
-            config: Settings of the memory that differ from those of the parts.
         """
-        with self._beside(deferred=deferred, **config) as memory:
+        with self._beside(deferred=deferred) as memory:
             add_documents(memory, documents)
             yield Library(memory, setting=setting)
 
-    def _beside(self, *, deferred: bool, **config: Any) -> ParametricMemory:
+    def _beside(self, *, deferred: bool) -> ParametricMemory:
         parts = self.parts
+        # Keys are searched exactly: an approximate index may find other atoms when it is built anew.
+        store = replace(parts.config.store, index="numpy")
         return ParametricMemory(
             backend=parts.backend,
             compiler=DeferredCompiler(parts.compiler) if deferred else parts.compiler,
@@ -141,7 +141,7 @@ class World:
             router=parts.router,
             extractor=parts.extractor,
             prompt=parts.prompt,
-            config=replace(parts.config, **config),
+            config=replace(parts.config, store=store),
         )
 
     def _shuffled(self, path: Path) -> list[CorpusDocument]:
@@ -174,5 +174,3 @@ def until(documents: Iterable[CorpusDocument], *, chars: int) -> list[CorpusDocu
         taken.append(document)
         chars -= len(document.document)
     return taken
-
-
