@@ -1,4 +1,4 @@
-"""`pmem eval` and `pmem train`, on a tiny base model."""
+"""`pmem eval`, `pmem probe` and `pmem train`, on a tiny base model."""
 
 from __future__ import annotations
 
@@ -55,6 +55,24 @@ def test_every_mistake_of_an_eval_is_told_before_a_model_is_loaded(questions, mo
     result = questions.pmem("eval", "--data", "north.jsonl", "--systems", "magic,fairy", "--out", "out")
     assert result.exit_code == Exit.FAILED
     assert "magic" in result.stderr and "fairy" in result.stderr
+
+
+def test_probe_prints_a_table_and_writes_a_page(questions):
+    words = ["probe", "disagreement", "paraphrase", "--data", ".", "--limit", 2, "--out", "out"]
+    result = questions.pmem(*words)
+    assert result.exit_code == 0, result.output
+    assert "disagreement: 2 invented facts" in result.stdout and "wrote out: probes.md" in result.stdout
+    assert "## paraphrase" in (questions.path / "out" / "probes.md").read_text(encoding="utf-8")
+    printed = json.loads(questions.pmem(*words, "--json").stdout)
+    assert printed["paraphrase"]["settings"]["limit"] == 2
+
+
+def test_a_mistake_of_a_probe_is_told_before_a_model_is_loaded(questions, monkeypatch):
+    monkeypatch.setattr("parametric_memory.cli.probing.open_memory", None)
+    result = questions.pmem("probe", "of_topic", "--data", ".", "--out", "out")
+    assert result.exit_code == Exit.FAILED and "unknown probe 'of_topic'" in result.stderr
+    result = questions.pmem("probe", "--data", ".", "--out", "out", "--stored", "many")
+    assert result.exit_code == Exit.USAGE and "'many' is not a list of numbers" in result.stderr
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def table_rows(path: Path, text: str) -> Iterator[Row]:
 
 def _about_files(rows: Sequence[Row], folder: Path) -> Iterator[Row]:
     """Yield the questions with their documents, each file read once, and then the folder's other documents."""
-    documents: dict[str, Mapping[str, Any]] = {}
+    documents: dict[str, dict[str, Any]] = {}
     for row in rows:
         name = row.fields["document"]
         if name not in documents:
