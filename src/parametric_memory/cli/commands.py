@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from parametric_memory import __version__
-from parametric_memory.cli import adding, asking, changing, evaluating, looking, training
+from parametric_memory.cli import adding, asking, benching, changing, evaluating, looking, training
 from parametric_memory.cli.exits import Exit
 from parametric_memory.cli.printing import fail
 from parametric_memory.errors import ParametricMemoryError
@@ -82,3 +82,4 @@ app.command()(looking.verify)
 app.command()(changing.export)
 app.add_typer(training.app, name="train")
 app.command("eval")(evaluating.evaluate)
+app.command()(benching.bench)
