@@ -14,31 +14,36 @@ from parametric_memory.store import Stats
 DOC_TO_LORA = 9_400
 
 
-def measure_bytes(folder: Path, stats: Stats, *, source_tokens: int) -> dict[str, Any]:
+def measure_bytes(folder: Path, stats: Stats, *, empty: int, source_tokens: int) -> dict[str, Any]:
     """Return bytes per source token of a memory that was closed, so that nothing waits in a log.
 
-    ``other`` is what is left of the database: full-text index, history, ids, trees, free space. ``tables`` are the
+    ``beyond_empty`` is the total without what a memory takes that holds nothing: what more text would cost. ``other`` is what is left of the database: full-text index, history, ids, trees, free space. ``tables`` are the
     pages of every table and index, where SQLite can tell.
 
     Args:
         folder: Of the memory.
         stats: As it was when it was closed.
+        empty: Bytes of an empty memory of the same kind.
         source_tokens: Of its documents' texts.
     """
-    database = sum(path.stat().st_size for path in folder.glob("store.db*"))
-    index = sum(path.stat().st_size for path in (folder / "index").rglob("*") if path.is_file())
+    total, index = size_of(folder), size_of(folder / "index")
     payloads = {"codes": stats.code_bytes, "keys": stats.key_bytes, "text": stats.text_bytes}
-    parts = payloads | {"index": index, "other": database - sum(payloads.values())}
+    parts = payloads | {"index": index, "other": total - index - sum(payloads.values()), "total": total}
+    parts["beyond_empty"] = total - empty
     return {
         "source_tokens": source_tokens,
         "atoms": stats.atoms,
         "documents": stats.documents,
         "index_kind": stats.index,
-        "bytes": parts | {"total": database + index},
-        "per_token": {name: size / source_tokens for name, size in parts.items()}
-        | {"total": (database + index) / source_tokens},
+        "bytes": parts | {"empty": empty},
+        "per_token": {name: size / source_tokens for name, size in parts.items()},
         "tables_per_token": {name: size / source_tokens for name, size in _tables(folder / "store.db").items()},
     }
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def kv_cache_bytes(backend: HuggingFaceBackend, *, itemsize: int | None = None) -> int:

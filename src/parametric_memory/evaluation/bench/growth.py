@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from parametric_memory.evaluation.bench.memories import Opener, beside
 from parametric_memory.evaluation.bench.spread import by_stage, ratio, spread
 from parametric_memory.evaluation.bench.stages import Progress
 from parametric_memory.evaluation.bench.stores import Grower
-from parametric_memory.evaluation.bench.synthetic import ATOMS, questions_of
+from parametric_memory.evaluation.bench.synthetic import ATOMS, UNSEEN, questions_of
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.types import Query
 
@@ -181,8 +182,11 @@ def _look(memory: ParametricMemory, query: Query, clock: Clock) -> tuple[dict[st
 def _add_one_by_one(large: ParametricMemory, small: ParametricMemory, grower: Grower, clock: Clock) -> dict[str, Any]:
     """Add single atoms to both stores in turns, ask for each at once, and take them out again."""
     made: dict[str, list[float]] = {"put": [], "find": [], "put small": []}
+    # Any code will do: it is stored, not read.
+    [code] = small.store.codes([grower.world.article(0).atoms[0].id])
     for number in range(ADDED):
-        article, codes = grower.extra(number)
+        article = grower.world.article(UNSEEN + number, atoms=1)
+        codes = [replace(code, atom_id=article.atoms[0].id)]
         query = grower.world.query(article, number)
         for memory in (large, small):
             laps = Laps(clock)

@@ -26,12 +26,16 @@ def draw(parts: Mapping[str, Any], folder: Path) -> list[Path]:
 def _latency(stages: Mapping[str, Any], path: Path) -> Path:
     """Draw one bar a system, stacked from the medians of its stages."""
     figure, axes = _axes()
+    from matplotlib import colormaps
+
+    # More stages than the usual ten colours.
+    colours = colormaps["tab20"]
     systems = stages["systems"]
     names = dict.fromkeys(name for system in systems.values() for name in system["stages"] if name != "total")
     base = dict.fromkeys(systems, 0.0)
-    for name in names:
+    for number, name in enumerate(names):
         heights = [system["stages"].get(name, {"p50": 0.0})["p50"] for system in systems.values()]
-        axes.bar(list(systems), heights, bottom=list(base.values()), label=name, width=0.6)
+        axes.bar(list(systems), heights, bottom=list(base.values()), label=name, width=0.6, color=colours(number))
         base = {system: low + high for (system, low), high in zip(base.items(), heights, strict=True)}
     axes.set_ylabel(f"ms for {stages['tokens']} tokens, medians by stage")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)

@@ -17,7 +17,7 @@ from typing import Any
 
 from parametric_memory.errors import ConfigError, MissingDependencyError
 from parametric_memory.evaluation.bench.clock import Clock
-from parametric_memory.evaluation.bench.footprint import DOC_TO_LORA, kv_cache_bytes, measure_bytes
+from parametric_memory.evaluation.bench.footprint import DOC_TO_LORA, kv_cache_bytes, measure_bytes, size_of
 from parametric_memory.evaluation.bench.growth import INDEXES, measure_growth
 from parametric_memory.evaluation.bench.imports import measure_imports
 from parametric_memory.evaluation.bench.memories import Opener, Pretrained, beside
@@ -182,7 +182,10 @@ def _bytes(work: _Work) -> dict[str, Any]:
         # A first search, so that the key index is on disk.
         memory.search(work.load.questions[0])
         stats = memory.stats()
-    return measure_bytes(work.path, stats, source_tokens=tokens) | {
+    with beside(work.parts, work.folder / "empty") as memory:
+        memory.search(work.load.questions[0])
+    empty = size_of(work.folder / "empty")
+    return measure_bytes(work.path, stats, empty=empty, source_tokens=tokens) | {
         "kv_cache_per_token": kv_cache_bytes(backend),
         "kv_cache_per_token_16_bit": kv_cache_bytes(backend, itemsize=2),
         "doc_to_lora_per_token": DOC_TO_LORA,

@@ -238,11 +238,10 @@ def _generate(
             injected.enter_context(inject(backend.model, adapter))
         with laps("prefill"):
             decoding = Decoding(backend.model, [ids], Sampler(_GREEDY, 1))
-            tokens = decoding.step()
+            decoding.read()
         with laps("decode"):
-            text = TextStream(backend.tokenizer)
-            text.push(tokens[0])
-            for _ in range(bench.tokens - 1):
+            text, tokens = TextStream(backend.tokenizer), []
+            for _ in range(bench.tokens):
                 tokens += decoding.step()
                 text.push(tokens[-1])
     return Walk(laps.ms, len(ids), tuple(tokens))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from parametric_memory.config import StoreConfig
 from parametric_memory.evaluation.bench.stages import Progress
-from parametric_memory.evaluation.bench.synthetic import ATOMS, UNSEEN, Article, World
+from parametric_memory.evaluation.bench.synthetic import ATOMS, Article, World
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.store import AtomStore
 from parametric_memory.types import AtomCode
 
 #: Synthetic atoms that are compiled in earnest, for their codes.
-COMPILED = 64
+COMPILED = 32
 
 
 class Grower:
@@ -27,10 +28,17 @@ class Grower:
     def __init__(self, memory: ParametricMemory, *, seed: int) -> None:
         self.world = World(seed, dim=memory.key_encoder.dim)
         self._memory = memory
-        compiled = self.world.article(0).atoms[:COMPILED]
-        self._codes = memory.compile(compiled)
-        #: Tokens of the base model in a synthetic atom's text, on average.
-        self.tokens_per_atom = sum(memory.backend.count_tokens(atom.text) for atom in compiled) / len(compiled)
+
+    @cached_property
+    def tokens_per_atom(self) -> float:
+        """Tokens of the base model in a synthetic atom's text, on average."""
+        atoms = self.world.article(0).atoms
+        return sum(self._memory.backend.count_tokens(atom.text) for atom in atoms) / len(atoms)
+
+    @cached_property
+    def _codes(self) -> list[AtomCode]:
+        """Codes of the first atoms, compiled on first use: it takes seconds."""
+        return self._memory.compile(self.world.article(0).atoms[:COMPILED])
 
     def open(self, folder: Path, *, index: str) -> AtomStore:
         """Open the store in a folder, or make one there."""
@@ -53,11 +61,6 @@ class Grower:
             article = self.world.article(number, atoms=min(ATOMS, atoms - number * ATOMS))
             store.put(article.document, article.atoms, article.keys, self._coded(article))
         progress(f"growing to {atoms:,} atoms", articles, articles)
-
-    def extra(self, number: int) -> tuple[Article, list[AtomCode]]:
-        """Return an article of one atom, with its code, that no grown store holds."""
-        article = self.world.article(UNSEEN + number, atoms=1)
-        return article, self._coded(article)
 
     def _coded(self, article: Article) -> list[AtomCode]:
         return [
