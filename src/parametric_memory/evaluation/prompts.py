@@ -158,14 +158,14 @@ def load_choice(path: Path) -> ReadingChoice:
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
         if file["format"] > FORMAT:
-            raise ConfigError(f"reading the wordings {path}: its format is {file['format']}, this version reads {FORMAT}")
+            raise ConfigError(
+                f"reading the wordings {path}: its format is {file['format']}, this version reads {FORMAT}"
+            )
         wordings = {row["name"]: wording_from(row) for row in file["wordings"]}
         chosen = file["chosen"]
 
         def rag(kind: str) -> RagChoice:
-            return RagChoice(
-                wordings[chosen[kind]["wording"]], chosen[kind]["passages"], chosen[kind]["chunk_chars"]
-            )
+            return RagChoice(wordings[chosen[kind]["wording"]], chosen[kind]["passages"], chosen[kind]["chunk_chars"])
 
         return ReadingChoice(
             zero_shot=wordings[chosen["zero_shot"]["wording"]],
@@ -212,13 +212,17 @@ CANDIDATES: tuple[Wording, ...] = (
     Wording(
         name="rag",
         user=(
-            "You are an assistant for question-answering tasks. Use the following pieces of retrieved context to answer "
-            "the question. Keep the answer concise.\nQuestion: {question}\nContext: {passages}\nAnswer:"
+            "You are an assistant for question-answering tasks. Use the following pieces of retrieved context to "
+            "answer the question. Keep the answer concise.\nQuestion: {question}\nContext: {passages}\nAnswer:"
         ),
         prefix="",
         joint="\n\n",
     ),
-    Wording(name="rag, opened", user="Context: {passages}\n\nQuestion: {question}", system="Use the context to answer the question. Keep the answer concise."),
+    Wording(
+        name="rag, opened",
+        user="Context: {passages}\n\nQuestion: {question}",
+        system="Use the context to answer the question. Keep the answer concise.",
+    ),
     Wording(name="bare", user="{passages}\n\n{question}"),
     Wording(name="squad", user="question: {question} context: {passages}", prefix="answer:"),
     Wording(

@@ -92,7 +92,7 @@ class ChunkIndex:
 
     def bm25(self, question: str, *, k: int, doc_id: str | None = None) -> list[Chunk]:
         """Return up to ``k`` chunks by BM25, of a document or of all."""
-        # The retriever knows no filters: it returns everything, ranked, and the document's are taken out of it.
+        # The retriever knows no filters: it ranks everything, and the document's chunks are taken out of that.
         wanted = set(self._numbers(doc_id))
         if not wanted:
             return []
@@ -155,12 +155,13 @@ def _bm25_retriever(chunks: Sequence[Chunk]) -> Any:
             # The package says with every import that it is no longer looked after.
             warnings.simplefilter("ignore", DeprecationWarning)
             from langchain_community.retrievers import BM25Retriever
-
-            return BM25Retriever.from_documents(
-                _documents(chunks, range(len(chunks))), preprocess_func=words, k=len(chunks)
-            )
+        from rank_bm25 import BM25Plus
     except ImportError as error:
         raise _missing("langchain-community and rank-bm25") from error
+    # BM25+: with the retriever's default a word that half of the chunks hold counts for nothing.
+    vectorizer = BM25Plus([words(chunk.text) for chunk in chunks] or [[""]])
+    pages = _documents(chunks, range(len(chunks)))
+    return BM25Retriever(vectorizer=vectorizer, docs=pages, k=len(chunks), preprocess_func=words)
 
 
 def _documents(chunks: Sequence[Chunk], numbers: Iterable[int]) -> list[Any]:
