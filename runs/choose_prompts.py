@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python runs/choose_prompts.py --data DIR
 
 Every candidate answers training questions greedily, with the gold sentence in the prompt or with chunks found by a RAG
-app, and token F1 decides: on a third of the questions for all, on all of them for the best few. Only ``*.train*`` files
+app, and token F1 decides: on a third of the questions for all, on all of them (RAG:
+two thirds) for the best few. Only ``*.train*`` files
 are read. Answers are kept in ``--out``, so that a run that was stopped goes on. Writes the choice, with every
 candidate's scores, to ``src/parametric_memory/evaluation/wordings/BASE.json``.
 """
@@ -50,9 +51,11 @@ MIXTURE = {
     "2wikimultihopqa_distractor.train": 8,
 }
 SHOTS_FROM = "squad1.1.train"
+#: Examples say by themselves what is wanted: beside the best wording they are tried without any instruction.
+PLAIN = Wording(name="plain")
 FIRST_SHARE = 1 / 3
 #: (chunk_chars, passages), from little text to much.
-GRID = [(chunk, k) for chunk in (200, 400, 800) for k in (1, 2, 4, 8) if chunk * k <= 1600]
+GRID = [(200, 2), (200, 4), (400, 1), (400, 2), (800, 1), (800, 2)]
 
 
 @dataclass(slots=True)
@@ -79,6 +82,11 @@ class Bench:
     def first(self) -> list[Question]:
         """A third of the questions, of every kind."""
         return self.questions[: round(len(self.questions) * FIRST_SHARE)]
+
+    @property
+    def most(self) -> list[Question]:
+        """Two thirds of the questions: what the best few of RAG's long prompts are compared on."""
+        return self.questions[: 2 * len(self.first)]
 
     def measure(self, wording: Wording, shown: Shown, questions: Sequence[Question]) -> float:
         """Return the mean F1 of a candidate, and add its line to the table."""
@@ -111,7 +119,8 @@ class Bench:
         with self._file.open("a", encoding="utf-8") as file:
             file.writelines(f"{json.dumps(pair)}\n" for pair in fresh.items())
         self.answers |= fresh
-        return [self.answers[key] for key in keys]
+        # What was kept may have been made without the stop string.
+        return [self.answers[key].partition("\n")[0] for key in keys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +146,8 @@ def main() -> None:
 
     zero = halve(bench, [library, *CANDIDATES], gold, keep=3)
     shots = {seed: draw_shots(arguments.data, questions, seed=seed) for seed in (arguments.seed, arguments.seed + 1)}
-    few = halve(bench, few_shot(zero[:1], shots), gold, keep=3)
-    rag = choose_rag(bench, [*zero[:2], *few[:2]])
+    few = halve(bench, few_shot([zero[0], PLAIN], shots), gold, keep=2)
+    rag = choose_rag(bench, [*zero[:2], few[0]])
     write(bench, arguments, {"zero_shot": zero[0], "few_shot": few[0], "bm25": rag["bm25"], "dense": rag["dense"]})
 
 
@@ -211,13 +220,16 @@ def library_prompt(backend: HuggingFaceBackend) -> PromptConfig:
 
 
 def few_shot(bases: Iterable[Wording], shots: dict[int, list[Shot]]) -> list[Wording]:
-    """Return every wording with two and four examples, drawn twice, as turns and in one prompt."""
+    """Return every wording with two examples as turns, and with two and four in one prompt, for every draw."""
     return [
         replace(made, name=f"{made.name}, draw {seed}")
         for base in bases
         for seed, drawn in shots.items()
-        for count in (2, 4)
-        for made in (base.with_shots(drawn[:count]), base.with_shots(drawn[:count], inline=True))
+        for made in (
+            base.with_shots(drawn[:2]),
+            base.with_shots(drawn[:2], inline=True),
+            base.with_shots(drawn, inline=True),
+        )
     ]
 
 
@@ -246,7 +258,7 @@ def choose_rag(bench: Bench, wordings: Sequence[Wording]) -> dict[str, dict[str,
     chosen = {}
     for kind in ("bm25", "dense"):
         tried = [(wording, size) for size in grid for wording in (asked if size == grid[0] else asked[:1])]
-        best, (chunk, k) = max(tried, key=lambda pair: bench.measure(pair[0], shown(kind, *pair[1]), bench.questions))
+        best, (chunk, k) = max(tried, key=lambda pair: bench.measure(pair[0], shown(kind, *pair[1]), bench.most))
         chosen[kind] = {"wording": best, "chunk_chars": chunk, "passages": k}
     return chosen
 

@@ -73,7 +73,7 @@ class Wording:
         """Return the library's own wording, the one that a compiler's checkpoint names."""
         return cls(name="library", system=prompt.reading, prefix=prompt.prefix)
 
-    def conversation(self, question: str, passages: Sequence[str]) -> list[Message]:
+    def conversation(self, question: str, passages: Sequence[str] = ()) -> list[Message]:
         """Return the turns around a question, ending in the opened assistant's turn, or in the user's."""
         asked = self.user.format(passages=self.joint.join(passages), question=question)
         turns: list[Message] = [] if self.system is None else [{"role": "system", "content": self.system}]
