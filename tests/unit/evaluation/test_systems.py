@@ -17,8 +17,10 @@ from parametric_memory.evaluation.systems import (
     Library,
     LibrarySystem,
     cut_around,
+    depends_on,
     gold_atom,
     holds_answer,
+    reading,
 )
 from parametric_memory.types import Span
 
@@ -98,6 +100,15 @@ def test_every_system_that_reads_asks_in_its_own_wording(library, questions):
     }
     for name, wording in wordings.items():
         assert [given.wording for given in SYSTEMS[name](library, questions)] == [wording] * len(questions)
+
+
+def test_answers_of_a_system_that_reads_hold_for_its_own_choice_alone(memory, library, monkeypatch):
+    names = ("closed_book", "in_context", "in_context_few", "rag_bm25", "rag_dense")
+    before = {name: depends_on(name, memory) for name in names}
+    other = replace(library.reading, dense=replace(library.reading.dense, passages=7))
+    monkeypatch.setattr(reading, "reading_choice", lambda *_: other)
+    assert {name for name in names if depends_on(name, memory) != before[name]} == {"rag_dense"}
+    assert before["closed_book"] == "" and all(before[name] for name in names[1:])
 
 
 def test_a_question_is_asked_of_its_own_document_or_of_all(library, questions):

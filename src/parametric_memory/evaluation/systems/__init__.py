@@ -81,4 +81,10 @@ def depends_on(system: str, memory: ParametricMemory) -> str:
 
 
 #: By the system's name, what tells its answers of one day from those of another: a digest of a file, say.
-DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {}
+DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {
+    "in_context": reading.choice_digest(lambda choice: choice.zero_shot),
+    "in_context_few": reading.choice_digest(lambda choice: choice.few_shot),
+    "in_context_document": reading.choice_digest(lambda choice: choice.zero_shot),
+    "rag_bm25": reading.choice_digest(lambda choice: choice.bm25),
+    "rag_dense": reading.choice_digest(lambda choice: choice.dense),
+}

@@ -6,14 +6,15 @@ on training questions, for each base model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from parametric_memory.evaluation.datasets import Question
-from parametric_memory.evaluation.prompts import RagChoice, Wording
+from parametric_memory.evaluation.prompts import RagChoice, ReadingChoice, Wording, reading_choice
 from parametric_memory.evaluation.rag import Chunk
 from parametric_memory.evaluation.systems.library import Library
 from parametric_memory.evaluation.systems.system import LOOKED, Given, Place
-from parametric_memory.types import Span
+from parametric_memory.memory import ParametricMemory
+from parametric_memory.types import Span, stable_id
 
 DOCUMENT_CHARS = 1500
 
@@ -55,6 +56,11 @@ def rag_dense(library: Library, questions: Sequence[Question]) -> list[Given]:
     choice = library.reading.dense
     index = library.chunks(choice.chunk_chars)
     return [_read(index.dense(q.question, k=LOOKED, doc_id=library.document(q)), choice) for q in questions]
+
+
+def choice_digest(part: Callable[[ReadingChoice], Wording | RagChoice]) -> Callable[[ParametricMemory], str]:
+    """Return what tells a system's answers with one choice from those with another."""
+    return lambda memory: stable_id(repr(part(reading_choice(memory.backend.fingerprint, memory.prompt))))
 
 
 def _gold(library: Library, questions: Sequence[Question], wording: Wording) -> list[Given]:
