@@ -55,7 +55,7 @@ SHOTS_FROM = "squad1.1.train"
 PLAIN = Wording(name="plain")
 FIRST_SHARE = 1 / 3
 #: (chunk_chars, passages), from little text to much.
-GRID = [(200, 2), (200, 4), (400, 1), (400, 2), (800, 1), (800, 2)]
+GRID = [(200, 1), (200, 2), (200, 4), (400, 1), (400, 2), (800, 1), (800, 2)]
 
 
 @dataclass(slots=True)
@@ -254,7 +254,7 @@ def choose_rag(bench: Bench, wordings: Sequence[Wording]) -> dict[str, dict[str,
         )
 
     asked = sorted(wordings, key=lambda one: -bench.measure(one, shown("bm25", 400, 2), bench.first))[:2]
-    grid = sorted(GRID, key=lambda size: -bench.measure(asked[0], shown("bm25", *size), bench.first))[:2]
+    grid = sorted(GRID, key=lambda size: -bench.measure(asked[0], shown("bm25", *size), bench.first))[:3]
     chosen = {}
     for kind in ("bm25", "dense"):
         tried = [(wording, size) for size in grid for wording in (asked if size == grid[0] else asked[:1])]
