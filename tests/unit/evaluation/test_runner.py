@@ -119,7 +119,7 @@ def test_datasets_do_not_meet(write_rows, tmp_path, open_memory):
     files = [write_rows([port], "one.jsonl"), write_rows([bakery], "two.jsonl")]
     results = evaluate(files, ["rag_dense"], out=tmp_path / "out", setting="corpus", timed=0, open_memory=open_memory)
     assert [dataset["documents"] for dataset in results["datasets"].values()] == [1, 1]
-    assert [len(row["atoms"]) for row in read_answers(tmp_path / "out")] == [1, 1]
+    assert [row["looked"] for row in read_answers(tmp_path / "out")] == [1, 1]
 
 
 def test_limit_and_seed_choose_the_questions(world, tmp_path, open_memory):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import builtins
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parametric_memory.config import GenerationConfig
+from parametric_memory.errors import MissingDependencyError
 from parametric_memory.evaluation.desk import row
 from parametric_memory.evaluation.systems import (
     GENERATION,
@@ -15,8 +17,10 @@ from parametric_memory.evaluation.systems import (
     Library,
     LibrarySystem,
     cut_around,
+    depends_on,
     gold_atom,
     holds_answer,
+    reading,
 )
 from parametric_memory.types import Span
 
@@ -74,27 +78,63 @@ def test_oracles_never_abstain_and_abstaining_is_not_generating(library, questio
     assert (lost.text, lost.atoms, lost.loglikelihood) == ("I don't know.", (), None)
 
 
-def test_bm25_and_dense_rank_by_their_own_scores_alone(library, questions):
-    for name, score in (("rag_bm25", "lexical"), ("rag_dense", "dense")):
+def test_rag_shows_the_first_of_the_chunks_that_it_found(library, questions):
+    choice = library.reading
+    for name, search, rag in (("rag_bm25", "bm25", choice.bm25), ("rag_dense", "dense", choice.dense)):
+        [given] = SYSTEMS[name](library, questions[1:2])
+        found = getattr(library.chunks(rag.chunk_chars), search)(questions[1].question, k=16, doc_id="port")
+        assert given.passages == tuple(chunk.text for chunk in found[: rag.passages])
+        assert [(place.doc_id, place.span) for place in given.evidence] == [(c.doc_id, c.span) for c in found]
         [prediction] = system(name, library).answer(questions[1:2])
-        found = {c.atom.id: getattr(c, score) for c in library.candidates(questions[1])}
-        used = [found[id_] for id_ in prediction.atoms]
-        assert used == sorted(used, reverse=True)
-        assert set(prediction.atoms) == {id_ for id_, value in found.items() if value}
-        assert prediction.knowledge_tokens == sum(
-            map(library.memory.backend.count_tokens, statements(library, prediction.atoms))
-        )
+        assert prediction.knowledge_tokens == sum(map(library.memory.backend.count_tokens, given.passages))
+
+
+def test_every_system_that_reads_asks_in_its_own_wording(library, questions):
+    choice = library.reading
+    wordings = {
+        "in_context": choice.zero_shot,
+        "in_context_few": choice.few_shot,
+        "in_context_document": choice.zero_shot,
+        "rag_bm25": choice.bm25.wording,
+        "rag_dense": choice.dense.wording,
+    }
+    for name, wording in wordings.items():
+        assert [given.wording for given in SYSTEMS[name](library, questions)] == [wording] * len(questions)
+
+
+def test_answers_of_a_system_that_reads_hold_for_its_own_choice_alone(memory, library, monkeypatch):
+    names = ("closed_book", "in_context", "in_context_few", "rag_bm25", "rag_dense")
+    before = {name: depends_on(name, memory) for name in names}
+    other = replace(library.reading, dense=replace(library.reading.dense, passages=7))
+    monkeypatch.setattr(reading, "reading_choice", lambda *_: other)
+    assert {name for name in names if depends_on(name, memory) != before[name]} == {"rag_dense"}
+    assert before["closed_book"] == "" and all(before[name] for name in names[1:])
 
 
 def test_a_question_is_asked_of_its_own_document_or_of_all(library, questions):
     everywhere = Library(library.memory, setting="corpus")
 
-    def documents(where):
-        [prediction] = system("rag_dense", where).answer(questions[:1])
-        return {where.memory.store.get(id_).metadata["doc_id"] for id_ in prediction.atoms}
+    def documents(name, where):
+        [prediction] = system(name, where).answer(questions[:1])
+        return {place.doc_id for place in prediction.evidence}
 
-    assert documents(library) == {"port"}
-    assert documents(everywhere) > {"port"}
+    for name in ("rag_bm25", "rag_dense", "atoms"):
+        assert documents(name, library) == {"port"}
+        assert documents(name, everywhere) > {"port"}
+
+
+def test_without_langchain_everything_but_rag_can_be_asked(library, questions, monkeypatch):
+    imported = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name.startswith("langchain"):
+            raise ImportError(name)
+        return imported(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    assert system("in_context_few", library).answer(questions[:1])
+    with pytest.raises(MissingDependencyError):
+        system("rag_dense", library).answer(questions[:1])
 
 
 def test_the_document_is_shown_around_the_gold_sentence(library, questions):
@@ -143,7 +183,7 @@ def test_where_a_system_looked_is_told_best_first_and_the_gold_sentence_is_recog
     for prediction in (routed, dense):
         gold = row("any", library, questions[0], prediction)
         place = prediction.evidence[gold["gold_rank"] - 1]
-        assert place.span.of(PORT) == "Its lighthouse is painted green."
+        assert "Its lighthouse is painted green." in place.span.of(PORT)
         assert gold["looked"] == len(prediction.evidence) == len(set(prediction.evidence))
     [closed] = system("closed_book", library).answer(questions[:1])
     assert row("any", library, questions[0], closed)["gold_rank"] is None
@@ -167,5 +207,5 @@ def test_without_scoring_no_right_answer_is_looked_at(library, questions):
     assert {p.loglikelihood for p in bare} == {None}
 
 
-def test_generation_is_greedy():
-    assert GenerationConfig(max_new_tokens=32, temperature=0.0) == GENERATION
+def test_generation_is_greedy_and_ends_with_the_line():
+    assert GenerationConfig(max_new_tokens=32, temperature=0.0, stop=("\n",)) == GENERATION

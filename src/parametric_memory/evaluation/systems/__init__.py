@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from parametric_memory.evaluation.systems import reading, weights
 from parametric_memory.evaluation.systems.library import Library, Setting, gold_atom, holds_answer, scope
-from parametric_memory.evaluation.systems.reading import DOCUMENT_CHARS, PASSAGES, cut_around
+from parametric_memory.evaluation.systems.reading import DOCUMENT_CHARS, cut_around
 from parametric_memory.evaluation.systems.system import (
     GENERATION,
     LOOKED,
@@ -32,7 +32,6 @@ __all__ = [
     "DOCUMENT_CHARS",
     "GENERATION",
     "LOOKED",
-    "PASSAGES",
     "SYSTEMS",
     "Given",
     "Library",
@@ -53,6 +52,7 @@ __all__ = [
 SYSTEMS: Mapping[str, Preparation] = {
     "closed_book": reading.closed_book,
     "in_context": reading.in_context,
+    "in_context_few": reading.in_context_few,
     "in_context_document": reading.in_context_document,
     "rag_bm25": reading.rag_bm25,
     "rag_dense": reading.rag_dense,
@@ -64,10 +64,11 @@ SYSTEMS: Mapping[str, Preparation] = {
 #: What each system gives the base model with a question.
 DESCRIPTIONS: Mapping[str, str] = {
     "closed_book": "the question",
-    "in_context": "the gold sentence in the prompt",
+    "in_context": "the gold sentence in the prompt, in the best wording without examples",
+    "in_context_few": "the gold sentence in the prompt, after worked examples, in the best wording with them",
     "in_context_document": f"the document in the prompt, cut to {DOCUMENT_CHARS} characters around the gold sentence",
-    "rag_bm25": "the best passages in the prompt, by BM25",
-    "rag_dense": "the best passages in the prompt, by the cosine of their embeddings",
+    "rag_bm25": "chunks in the prompt, found by LangChain's BM25 retriever",
+    "rag_dense": "chunks in the prompt, found by LangChain's vector store with the memory's key encoder",
     "atoms": "the routed atoms' adapters, nothing in the prompt",
     "atoms_oracle": "the gold sentence's adapter, nothing in the prompt: the compiler without the router",
     "hybrid": "the routed atoms' adapters, and the best one's statement in the prompt",
@@ -80,4 +81,10 @@ def depends_on(system: str, memory: ParametricMemory) -> str:
 
 
 #: By the system's name, what tells its answers of one day from those of another: a digest of a file, say.
-DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {}
+DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {
+    "in_context": reading.choice_digest(lambda choice: choice.zero_shot),
+    "in_context_few": reading.choice_digest(lambda choice: choice.few_shot),
+    "in_context_document": reading.choice_digest(lambda choice: choice.zero_shot),
+    "rag_bm25": reading.choice_digest(lambda choice: choice.bm25),
+    "rag_dense": reading.choice_digest(lambda choice: choice.dense),
+}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from parametric_memory.evaluation.datasets import Question
 from parametric_memory.evaluation.metrics import containment, normalise
+from parametric_memory.evaluation.prompts import ReadingChoice, reading_choice
+from parametric_memory.evaluation.rag import ChunkIndex
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.types import Atom, Candidate, Metadata, Route
 
@@ -30,6 +33,28 @@ class Library:
         self.memory, self.setting, self.remember = memory, setting, remember
         self._gold: dict[str, Atom | None] = {}
         self._routes: dict[str, Route] = {}
+        self._chunks: dict[int, ChunkIndex] = {}
+
+    @cached_property
+    def reading(self) -> ReadingChoice:
+        """How systems that read ask this memory's base model."""
+        return reading_choice(self.memory.backend.fingerprint, self.memory.prompt)
+
+    def chunks(self, chunk_chars: int) -> ChunkIndex:
+        """Return the documents as a RAG app holds them, in chunks; made once per size.
+
+        Raises:
+            MissingDependencyError: If the extra ``eval`` is not installed.
+        """
+        if chunk_chars not in self._chunks:
+            store = self.memory.store
+            documents = [store.document(held.id) for held in store.documents()]
+            self._chunks[chunk_chars] = ChunkIndex(documents, self.memory.key_encoder, chunk_chars=chunk_chars)
+        return self._chunks[chunk_chars]
+
+    def document(self, question: Question) -> str | None:
+        """Return the ``doc_id`` of the document that a question is asked of; None for all."""
+        return question.doc_id if self.setting == "own" else None
 
     def filters(self, question: Question) -> Metadata | None:
         """Return which atoms a question may be answered from; None for all."""

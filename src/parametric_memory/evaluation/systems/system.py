@@ -16,8 +16,8 @@ from parametric_memory.evaluation.systems.library import Library
 from parametric_memory.protocols import Backend, ScoringBackend
 from parametric_memory.types import ComposedAdapter, Conversation, Message, Span
 
-#: How every system generates: greedily.
-GENERATION = GenerationConfig(max_new_tokens=32)
+#: How every system generates: greedily, one line. Behind it a small base model begins questions and answers of its own.
+GENERATION = GenerationConfig(max_new_tokens=32, stop=("\n",))
 #: Places that are noted of where a system looked.
 LOOKED = 16
 
