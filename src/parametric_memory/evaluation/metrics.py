@@ -1,4 +1,4 @@
-"""Scores of answers as the field defines them, and how sure one can be of their means.
+"""Scores of answers, of refusing and of finding, as the field defines them.
 
 Texts are compared after the official normalisation of SQuAD: lower case, no punctuation, no articles, single spaces. A
 question that its document does not answer is answered rightly by abstaining or by saying nothing, and only so: whatever
@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import re
 import string
-from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap  # type: ignore[import-untyped]  # it has no stubs
+from scipy.stats import mannwhitneyu  # type: ignore[import-untyped]  # it has no stubs
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-RESAMPLES = 2000
+#: Places that are looked at, for the recall of a search.
+KS = (1, 2, 4, 8, 16)
+#: Points of a curve at most, besides its ends.
+POINTS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,40 @@ class Refusal:
     precision: float | None
     recall: float | None
     f1: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalPoint:
+    """What refusing below one threshold of confidence would do.
+
+    Attributes:
+        threshold: A question is refused if the confidence is lower.
+        precision: Share of unanswerable questions among the refused; None if none is refused.
+        recall: Share of refused questions among the unanswerable; None if none is unanswerable.
+        f1: Of these two; None if none is unanswerable.
+        answered: Share of questions that are not refused.
+        answered_f1: Mean token F1 of those of them that have an answer at all (below the threshold that the system ran
+            with, some have none); None if there are none.
+    """
+
+    threshold: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    answered: float
+    answered_f1: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalCurve:
+    """How refusing depends on the threshold, from refusing nothing to refusing everything.
+
+    ``auc`` is the area under the ROC curve: how likely an answerable question has a higher confidence than an
+    unanswerable one; None if there are none of either kind.
+    """
+
+    auc: float | None
+    points: tuple[RefusalPoint, ...]
 
 
 def normalise(text: str) -> str:
@@ -94,35 +132,59 @@ def refusal(refused: Sequence[bool], answerable: Sequence[bool]) -> Refusal:
     )
 
 
-def interval(values: Sequence[float], groups: Sequence[Hashable], *, seed: int = 0) -> tuple[float, float] | None:
-    """Return the 95 % bootstrap interval of the mean of ``values``, None if there are fewer than two groups.
+def refusal_curve(
+    confidence: Sequence[float], answerable: Sequence[bool], f1: Sequence[float | None]
+) -> RefusalCurve:
+    """Return what each threshold would do, from the lowest to the highest.
 
     Args:
-        values: One per question.
-        groups: What each question belongs to. Questions of one document stand or fall together, so it is documents that
-            are drawn, not questions.
-        seed: Of the draws.
+        confidence: Of the system in each question that it can be answered.
+        answerable: Whether it can.
+        f1: Token F1 of the answer; None where the system gave none.
+
+    Raises:
+        ValueError: If there are no questions.
     """
-    grouped: defaultdict[Hashable, list[float]] = defaultdict(list)
-    for value, group in zip(values, groups, strict=True):
-        grouped[group].append(value)
-    if len(grouped) < 2:
+    if not confidence:
+        raise ValueError("a refusal curve needs at least one question, got none")
+    sure = np.asarray(confidence, dtype=float)
+    steps = np.unique(np.quantile(sure, np.linspace(0, 1, POINTS), method="closest_observation"))
+    thresholds = [*map(float, steps), float(np.nextafter(sure.max(), np.inf))]
+    return RefusalCurve(roc_auc(confidence, answerable), tuple(_point(t, sure, answerable, f1) for t in thresholds))
+
+
+def _point(
+    threshold: float, confidence: NDArray[np.float64], answerable: Sequence[bool], f1: Sequence[float | None]
+) -> RefusalPoint:
+    refused = [bool(low) for low in confidence < threshold]
+    found = refusal(refused, answerable)
+    scored = [value for said_no, value in zip(refused, f1, strict=True) if not said_no and value is not None]
+    return RefusalPoint(
+        threshold=threshold,
+        precision=found.precision,
+        recall=found.recall,
+        f1=found.f1,
+        answered=1 - sum(refused) / len(refused),
+        answered_f1=fmean(scored) if scored else None,
+    )
+
+
+def roc_auc(confidence: Sequence[float], answerable: Sequence[bool]) -> float | None:
+    """Return how likely an answerable question has the higher confidence of two; equal ones count half."""
+    sure = np.asarray(confidence, dtype=float)
+    can = np.asarray(answerable, dtype=bool)
+    if can.all() or not can.any():
         return None
-    sums = np.array([sum(members) for members in grouped.values()])
-    counts = np.array([len(members) for members in grouped.values()], dtype=float)
-    drawn = bootstrap(
-        (sums, counts),
-        _ratio,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=200,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(drawn.low), float(drawn.high)
+    wins = mannwhitneyu(sure[can], sure[~can], method="asymptotic").statistic
+    return float(wins / (can.sum() * (~can).sum()))
 
 
-def _ratio(sums: NDArray[np.float64], counts: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    ratio: NDArray[np.float64] = sums.sum(axis=axis) / counts.sum(axis=axis)
-    return ratio
+def recall_at(ranks: Sequence[int | None]) -> dict[int, float]:
+    """Return the share of ranks that are at most 1, 2, 4, 8 and 16; None is a gold sentence that was not found.
+
+    Raises:
+        ValueError: If there are no ranks.
+    """
+    if not ranks:
+        raise ValueError("recall needs at least one question with a gold sentence, got none")
+    return {k: sum(rank is not None and rank <= k for rank in ranks) / len(ranks) for k in KS}

@@ -1,131 +1,76 @@
-"""Answers and times to figures, and figures to a page that people read. Nothing on the page is not in the figures."""
+"""Results to a page that people read: `report.md` of a run. Nothing on the page is not in the figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from statistics import fmean
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from parametric_memory.evaluation.figures import figures, overall
+from parametric_memory.evaluation.legend import legend
+from parametric_memory.evaluation.tables import (
+    against_table,
+    length_table,
+    main_table,
+    ours,
+    overall_table,
+    ratios_table,
+    recall_table,
+    refusal_table,
+    set_line,
+)
+from parametric_memory.evaluation.verdict import verdict
 
-from parametric_memory.evaluation.metrics import interval, normalise, refusal
-
-_MEASURES = ("f1", "em", "containment")
-
-
-def figures(rows: Mapping[str, Sequence[Mapping[str, Any]]], ms: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Return the figures of one dataset.
-
-    Args:
-        rows: The answers of every system, as in ``answers.jsonl``: all systems to the same questions, in one order.
-        ms: Milliseconds of single questions, by system.
-
-    Returns:
-        ``questions``, ``answerable`` and ``with_gold`` (questions whose answer stands in one sentence), counted, and
-        ``systems`` by name.
-    """
-    asked = next(iter(rows.values()))
-    return {
-        "questions": len(asked),
-        "answerable": sum(bool(row["answers"]) for row in asked),
-        "with_gold": sum(row["gold"] is not None for row in asked),
-        "systems": {name: _summary(answers, ms.get(name, ())) for name, answers in rows.items()},
-    }
-
-
-def _summary(rows: Sequence[Mapping[str, Any]], ms: Sequence[float]) -> dict[str, Any]:
-    """Return one system's means, with their intervals; None where there is nothing to take a mean of."""
-    documents = [row["doc_id"] for row in rows]
-    columns = {measure: [row[measure] for row in rows] for measure in _MEASURES}
-    refused = [row["abstained"] or not normalise(row["prediction"]) for row in rows]
-    return {
-        **{measure: fmean(values) for measure, values in columns.items()},
-        "n": len(rows),
-        "knowledge_tokens": fmean(row["knowledge_tokens"] for row in rows),
-        "p50_ms": float(np.percentile(ms, 50)) if ms else None,
-        "p95_ms": float(np.percentile(ms, 95)) if ms else None,
-        "timed": len(ms),
-        "intervals": {measure: interval(values, documents) for measure, values in columns.items()},
-        "loglikelihood": _mean([row["loglikelihood"] for row in rows if row["loglikelihood"] is not None]),
-        "recall": _mean([float(row["gold"] in row["atoms"]) for row in rows if row["gold"] is not None]),
-        "abstained": fmean(row["abstained"] for row in rows),
-        "refusal": asdict(refusal(refused, [bool(row["answers"]) for row in rows])),
-    }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return fmean(values) if values else None
+__all__ = ["figures", "notes", "overall", "render"]
 
 
 def render(results: Mapping[str, Any], *, command: str) -> str:
-    """Return results (see `parametric_memory.evaluation.runner.evaluate`) as Markdown."""
-    settings = results["settings"]
-    lines = [
-        "# Evaluation",
-        "",
+    """Return results (see `parametric_memory.evaluation.runner.evaluate`) as Markdown.
+
+    Args:
+        results: Of one run; ``overall`` may be missing.
+        command: What made them.
+    """
+    datasets = results["datasets"]
+    names = dict.fromkeys(name for dataset in datasets.values() for name in dataset["systems"])
+    parts = ["# Evaluation", f"{about(results['settings'])}.", f"    {command}"]
+    if len(datasets) > 1 and results.get("overall"):
+        parts += ["## All sets", overall_table(results["overall"])]
+    for name, dataset in datasets.items():
+        parts += [f"## {name}", set_line(name, dataset), main_table(dataset), against_table(dataset, ours(names))]
+    for title, shown in (
+        ("Ratios of token F1", ratios_table(datasets)),
+        ("Finding", recall_table(datasets)),
+        ("Refusing", refusal_table(datasets)),
+        ("Length of the document", length_table(datasets)),
+        ("Where RAG wins, and where not", verdict(results)),
+        ("Systems", legend(names)),
+    ):
+        parts += [f"## {title}", shown] if shown else []
+    return "\n\n".join(part for part in (*parts, notes()) if part) + "\n"
+
+
+def about(settings: Mapping[str, Any]) -> str:
+    """Return what the figures hold for, in a line."""
+    asked = "own document" if settings["setting"] == "own" else "all documents of the set"
+    return (
         f"Base model `{settings['base_model']}`, compiler `{settings['compiler']}`, key encoder "
-        f"`{settings['key_encoder']}`, seed {settings['seed']}, "
-        + ("questions asked of their own document." if settings["setting"] == "own" else "asked of all documents."),
-        "",
-        f"    {command}",
-        "",
-    ]
-    for name, dataset in results["datasets"].items():
-        lines += _section(name, dataset)
-    return "\n".join([*lines, _LEGEND])
-
-
-def _section(name: str, dataset: Mapping[str, Any]) -> list[str]:
-    counts = (
-        f"{dataset['questions']} questions, {dataset['answerable']} of them answerable, {dataset['with_gold']} from a "
-        f"single sentence; {dataset['documents']} documents, {dataset['atoms']} atoms."
+        f"`{settings['key_encoder']}`, seed {settings['seed']}, questions asked of their {asked}"
     )
-    lines = [_line(system, found) for system, found in dataset["systems"].items()]
-    return [f"## {name}", "", counts, "", f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|", *lines, ""]
 
 
-def _line(system: str, found: Mapping[str, Any]) -> str:
-    between = found["intervals"]["f1"]
-    cells = [
-        f"`{system}`",
-        _number(found["f1"]) + (f" ({_number(between[0])}–{_number(between[1])})" if between else ""),
-        _number(found["em"]),
-        _number(found["containment"]),
-        _number(found["loglikelihood"], digits=2),
-        _number(found["recall"]),
-        _number(found["abstained"]),
-        _number(found["refusal"]["f1"]),
-        _number(found["knowledge_tokens"], digits=0),
-        _number(found["p50_ms"], digits=0),
-        _number(found["p95_ms"], digits=0),
-    ]
-    return f"| {' | '.join(cells)} |"
+def notes() -> str:
+    """Return what the columns mean."""
+    return _NOTES
 
 
-def _number(value: float | None, *, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+_NOTES = """\
+Token F1, EM and contains (the right answer's words stand in the answer): the best over the right answers, after SQuAD's
+normalisation. A question without an answer is answered rightly only by abstaining or saying nothing. In brackets: 95 %
+intervals, bootstrapped over documents. Differences are paired by question; their p-values are of a two-sided permutation
+test over documents, not corrected for their number: of twenty pairs that do not differ, one looks as if it did. The better
+plain RAG arm of a set is chosen on these very answers, so the doubt is RAG's.
 
-
-_COLUMNS = (
-    "system",
-    "F1 (95 %)",
-    "EM",
-    "containment",
-    "log-likelihood",
-    "recall",
-    "abstained",
-    "refusal F1",
-    "tokens",
-    "p50 ms",
-    "p95 ms",
-)
-_LEGEND = """\
-F1, EM and containment: the best over the right answers, after SQuAD's normalisation. A question without an answer is
-answered rightly only by abstaining or saying nothing. The interval is of a bootstrap over documents.
-
-Log-likelihood: nats per token of the first right answer, where the system did not abstain. Recall: of the questions
-that a single sentence answers, the share for which that sentence was used. Refusal F1: how well abstaining tells
-unanswerable questions apart. Tokens: retrieved text in the prompt, on average. Times: questions asked one at a time,
-the systems in turn; compare them within this table only.
-"""
+Log-likelihood: nats per token of the first right answer, where the system did not abstain (compared where neither did). Recall@k: of the questions
+that a single sentence answers, the share for which it is among the first k places that the system looked at. Refusal:
+how well abstaining tells unanswerable questions apart. Tokens: retrieved text in the prompt, on average. Times:
+questions asked one at a time, the systems in turn; compare them as ratios, within this run only."""

@@ -1,0 +1,83 @@
+"""F1 of systems against something else: the length of documents, stored atoms, seconds; from figures or from JSON.
+
+Files of probes may say their points as ``{"points": [{"atoms": 100, "systems": {"atoms": {"f1": .3}}}]}``, with one
+``system`` a point instead of several, or with ``rows`` for ``points``. An ``interval`` of F1, or ``intervals`` with
+``f1`` in it, may stand beside each F1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Curve:
+    """Points of one system in the order of ``x``; ``intervals`` has one pair a point, or is empty."""
+
+    x: list[float] = field(default_factory=list)
+    y: list[float] = field(default_factory=list)
+    intervals: list[Sequence[float]] = field(default_factory=list)
+
+
+def curves_of(content: Any, *, x: Sequence[str]) -> dict[str, Curve]:
+    """Return the curves by system of a file of points.
+
+    Args:
+        content: What was read from the file.
+        x: Keys under which a point may say where it lies; the first that is there counts.
+    """
+    listed = content if isinstance(content, list) else next((content[k] for k in ("points", "rows") if k in content), [])
+    found: dict[str, list[tuple[float, float, Sequence[float] | None]]] = {}
+    for point in listed:
+        where = next((float(point[key]) for key in x if point.get(key) is not None), None)
+        if where is not None:
+            for name, scored in _scored(point):
+                found.setdefault(name, []).append((where, scored["f1"], _interval(scored)))
+    return {name: _curve(points) for name, points in found.items()}
+
+
+def curves_by_length(datasets: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Curve]]:
+    """Return the unit of lengths, and F1 by system and by where the bucket begins: over the questions of all sets.
+
+    All lengths are of the unit that the first set has; the curves are empty if no set knows the length of its documents.
+    """
+    found: dict[str, dict[float, list[tuple[float, int]]]] = {}
+    unit = ""
+    for dataset in datasets.values():
+        for name, system in dataset["systems"].items():
+            by_length = system.get("by_length")
+            if by_length and by_length["unit"] == (unit or by_length["unit"]):
+                unit = by_length["unit"]
+                for bucket in by_length["buckets"]:
+                    found.setdefault(name, {}).setdefault(bucket["from"], []).append((bucket["f1"], bucket["n"]))
+    first = min((start for buckets in found.values() for start in buckets if start), default=2)
+    return unit, {
+        # The first bucket begins at 0, which has no place on a logarithmic axis.
+        name: _curve([(start or first / 2, _weighted(points), None) for start, points in buckets.items()])
+        for name, buckets in found.items()
+    }
+
+
+def _scored(point: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if "systems" in point:
+        yield from point["systems"].items()
+    elif point.get("f1") is not None:
+        yield point.get("system") or point.get("name") or "distillation", point
+
+
+def _interval(scored: Mapping[str, Any]) -> Sequence[float] | None:
+    found: Sequence[float] | None = scored.get("interval") or (scored.get("intervals") or {}).get("f1")
+    return found
+
+
+def _weighted(points: Sequence[tuple[float, int]]) -> float:
+    return sum(f1 * n for f1, n in points) / sum(n for _, n in points)
+
+
+def _curve(points: Sequence[tuple[float, float, Sequence[float] | None]]) -> Curve:
+    ordered = sorted(points, key=lambda point: point[0])
+    ends = [ends for *_, ends in ordered if ends is not None]
+    x, y = [point[0] for point in ordered], [point[1] for point in ordered]
+    return Curve(x, y, ends if len(ends) == len(ordered) else [])

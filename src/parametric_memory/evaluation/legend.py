@@ -1,0 +1,78 @@
+"""What pages and plots call the systems, what they say of them, and how they draw them.
+
+Names that nobody knows here are welcome: they get a colour of their own, which depends on nothing but the name.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+#: What a system answers from: nothing, text that it is given, text that it finds, weights, both; or it must fail.
+Family: TypeAlias = Literal["nothing", "text", "rag", "weights", "both", "control", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One system in a legend: what it answers from, in a line, and its colour and marker in every plot."""
+
+    family: Family
+    description: str
+    colour: str
+    marker: str
+
+
+# Mid-tones: they are told apart on white and on black, and by people who see no red or no green.
+_GREY, _BLUE, _ORANGE, _GREEN, _PINK, _VIOLET = "#868686", "#3f8ed6", "#d87f00", "#0f9d72", "#c0569f", "#8a72d8"
+_OTHERS = ("#a08a00", "#c4574a", "#2aa5a5", "#7d6a5a", "#6d8f3c")
+
+KNOWN: dict[str, Entry] = {
+    "closed_book": Entry("nothing", "the question alone", _GREY, "o"),
+    "in_context": Entry("text", "the gold sentence in the prompt", _BLUE, "o"),
+    "in_context_document": Entry("text", "the document in the prompt, cut around the gold sentence", _BLUE, "s"),
+    "in_context_few": Entry("text", "solved examples and the gold sentence in the prompt", _BLUE, "^"),
+    "reader": Entry(
+        "text", "the gold sentence in the prompt, under a LoRA tuned to read (the style-matched arm)", _BLUE, "D"
+    ),
+    "rag_bm25": Entry("rag", "the best passages in the prompt, found by BM25", _ORANGE, "o"),
+    "rag_dense": Entry("rag", "the best passages in the prompt, found by dense keys", _ORANGE, "s"),
+    "rag_reader": Entry("rag", "passages in the prompt, under the LoRA tuned to read", _ORANGE, "D"),
+    "atoms": Entry("weights", "routed atom adapters, nothing in the prompt", _GREEN, "o"),
+    "atoms_oracle": Entry("weights", "the gold sentence's adapter: the compiler without the router", _GREEN, "s"),
+    "hybrid": Entry("both", "routed atom adapters, and the best atom's sentence in the prompt", _PINK, "o"),
+    "distillation": Entry(
+        "weights", "routed adapters that were distilled by gradient, nothing in the prompt", _VIOLET, "o"
+    ),
+    "distillation_oracle": Entry(
+        "weights", "adapters distilled on the test question itself: an upper bound", _VIOLET, "s"
+    ),
+    "shuffled_atoms": Entry("control", "adapters of other atoms: must be no better than closed book", _GREY, "X"),
+    "foreign_document": Entry("control", "adapters of another document: must be no better", _GREY, "P"),
+}
+
+
+def entry(name: str) -> Entry:
+    """Return how a system is shown, also one that is not known."""
+    if name in KNOWN:
+        return KNOWN[name]
+    family: Family = "rag" if is_rag(name) else "other"
+    return Entry(family, "", _OTHERS[zlib.crc32(name.encode()) % len(_OTHERS)], "v")
+
+
+def is_rag(name: str) -> bool:
+    """Return whether a system finds passages and puts them into the prompt."""
+    return name.startswith("rag_")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names in the order of every table and plot: the known ones as they stand here, then the others."""
+    places = {name: place for place, name in enumerate(KNOWN)}
+    return sorted(dict.fromkeys(names), key=lambda name: places.get(name, len(places)))
+
+
+def legend(names: Iterable[str]) -> str:
+    """Return a Markdown list of what the systems are; those without a description are left out."""
+    lines = [f"- `{name}`: {entry(name).description}" for name in in_order(names) if entry(name).description]
+    return "\n".join(lines)
