@@ -8,7 +8,17 @@ import typer
 from typer.core import TyperGroup
 
 from parametric_memory import __version__
-from parametric_memory.cli import adding, asking, benching, changing, evaluating, looking, probing, training
+from parametric_memory.cli import (
+    adding,
+    asking,
+    benching,
+    changing,
+    evaluating,
+    looking,
+    probing,
+    reporting,
+    training,
+)
 from parametric_memory.cli.exits import Exit
 from parametric_memory.cli.printing import fail
 from parametric_memory.errors import ParametricMemoryError
@@ -84,3 +94,4 @@ app.add_typer(training.app, name="train")
 app.command("eval")(evaluating.evaluate)
 app.command()(probing.probe)
 app.command()(benching.bench)
+app.command()(reporting.report)

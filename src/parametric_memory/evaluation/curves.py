@@ -9,16 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 
 @dataclass(slots=True)
 class Curve:
-    """Points of one system in the order of ``x``; ``intervals`` has one pair a point, or is empty."""
+    """Points of one system in the order of ``x``; ``intervals`` has one a point, None where it is not known."""
 
     x: list[float] = field(default_factory=list)
     y: list[float] = field(default_factory=list)
-    intervals: list[Sequence[float]] = field(default_factory=list)
+    intervals: list[Sequence[float] | None] = field(default_factory=list)
+
+    def at(self, x: float) -> float | None:
+        """Return the value at a point; None if the curve has no point there."""
+        return dict(zip(self.x, self.y, strict=True)).get(x)
 
 
 def curves_of(content: Any, *, x: Sequence[str]) -> dict[str, Curve]:
@@ -28,7 +33,9 @@ def curves_of(content: Any, *, x: Sequence[str]) -> dict[str, Curve]:
         content: What was read from the file.
         x: Keys under which a point may say where it lies; the first that is there counts.
     """
-    listed = content if isinstance(content, list) else next((content[k] for k in ("points", "rows") if k in content), [])
+    listed = (
+        content if isinstance(content, list) else next((content[k] for k in ("points", "rows") if k in content), [])
+    )
     found: dict[str, list[tuple[float, float, Sequence[float] | None]]] = {}
     for point in listed:
         where = next((float(point[key]) for key in x if point.get(key) is not None), None)
@@ -41,7 +48,7 @@ def curves_of(content: Any, *, x: Sequence[str]) -> dict[str, Curve]:
 def curves_by_length(datasets: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Curve]]:
     """Return the unit of lengths, and F1 by system and by where the bucket begins: over the questions of all sets.
 
-    All lengths are of the unit that the first set has; the curves are empty if no set knows the length of its documents.
+    All lengths are of the unit that the first set has; the curves are empty if no set knows how long its documents are.
     """
     found: dict[str, dict[float, list[tuple[float, int]]]] = {}
     unit = ""
@@ -58,6 +65,16 @@ def curves_by_length(datasets: Mapping[str, Mapping[str, Any]]) -> tuple[str, di
         name: _curve([(start or first / 2, _weighted(points), None) for start, points in buckets.items()])
         for name, buckets in found.items()
     }
+
+
+def curves_of_recall(datasets: Mapping[str, Mapping[str, Any]]) -> dict[str, Curve]:
+    """Return recall against k by system: means over the sets in which the system retrieves."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for dataset in datasets.values():
+        for name, system in dataset["systems"].items():
+            for k, one in (system.get("recall_at") or {}).items():
+                found.setdefault(name, {}).setdefault(float(k), []).append(one["value"])
+    return {name: _curve([(k, fmean(values), None) for k, values in by_k.items()]) for name, by_k in found.items()}
 
 
 def _scored(point: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -78,6 +95,4 @@ def _weighted(points: Sequence[tuple[float, int]]) -> float:
 
 def _curve(points: Sequence[tuple[float, float, Sequence[float] | None]]) -> Curve:
     ordered = sorted(points, key=lambda point: point[0])
-    ends = [ends for *_, ends in ordered if ends is not None]
-    x, y = [point[0] for point in ordered], [point[1] for point in ordered]
-    return Curve(x, y, ends if len(ends) == len(ordered) else [])
+    return Curve([x for x, *_ in ordered], [y for _, y, _ in ordered], [ends for *_, ends in ordered])

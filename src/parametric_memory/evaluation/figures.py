@@ -1,19 +1,20 @@
 """Rows of answers and times to figures: a pure function, so that a report can be made anew without any model.
 
-Rows are those of ``answers.jsonl``. Figures are plain JSON: ``results.json`` holds them as they are. Systems are compared
-on the questions that both of them were asked, paired by the question's id, whatever else either was asked.
+Rows are those of ``answers.jsonl``. Figures are plain JSON: ``results.json`` holds them as they are. Systems are
+compared on the questions that both of them were asked, paired by the question's id, whatever else either was asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import repeat
 from statistics import fmean, geometric_mean
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from parametric_memory.evaluation.legend import is_rag
+from parametric_memory.evaluation.legend import is_given, is_rag
 from parametric_memory.evaluation.metrics import KS, normalise, recall_at, refusal, refusal_curve
 from parametric_memory.evaluation.statistics import (
     Array,
@@ -34,10 +35,17 @@ SCORES = ("f1", "em", "containment")
 MEASURES = (*SCORES, "loglikelihood")
 #: The arms of which the better one stands for RAG where only one can.
 PLAIN_RAG = ("rag_bm25", "rag_dense")
-#: Ratios of mean token F1: ours to reading the same sentence, and what a perfect router would add.
-RATIOS = (("atoms", "in_context"), ("hybrid", "in_context"), ("atoms_oracle", "in_context"), ("atoms_oracle", "atoms"))
+#: Ratios of mean token F1: ours to reading the same sentence, in the base's own style and in that of the answers; and
+#: what a perfect router would add.
+RATIOS = (
+    ("atoms", "in_context"),
+    ("atoms_oracle", "in_context"),
+    ("atoms_oracle", "reader"),
+    ("hybrid", "in_context"),
+    ("atoms_oracle", "atoms"),
+)
 #: Where buckets of document lengths begin, in the row's unit.
-LENGTHS = {"document_tokens": (0, 128, 256, 512, 1024, 2048, 4096, 8192)}
+LENGTHS: dict[str, tuple[int, ...]] = {"document_tokens": (0, 128, 256, 512, 1024, 2048, 4096, 8192)}
 LENGTHS["document_chars"] = tuple(4 * start for start in LENGTHS["document_tokens"])
 
 
@@ -49,9 +57,9 @@ def figures(rows: Rows, ms: Mapping[str, Sequence[float]]) -> dict[str, Any]:
         ms: Milliseconds of single questions, by system; all systems timed on the same questions, in turn.
 
     Returns:
-        ``questions``, ``answerable`` and ``with_gold`` (questions whose answer stands in one sentence), counted; ``rag``,
-        the better of the plain RAG arms, None if there is none; ``ratios`` of mean F1; and ``systems`` by name, each
-        with its means, their ``intervals``, and its differences ``against`` every RAG arm.
+        ``questions``, ``answerable`` and ``with_gold`` (questions whose answer stands in one sentence), counted;
+        ``rag``, the better of the plain RAG arms, None if there is none; ``ratios`` of mean F1; and ``systems`` by
+        name, each with its means, their ``intervals``, and its differences ``against`` every RAG arm.
     """
     rows = in_one_order(rows)
     asked = {row["id"]: row for answers in rows.values() for row in answers}
@@ -236,9 +244,9 @@ def overall(rows: Mapping[str, Rows], datasets: Mapping[str, Mapping[str, Any]])
 
     Returns:
         ``sets``, counted; ``rag``, the plain RAG arm with the highest mean of F1; and ``systems`` by name: means over
-        the ``sets`` that the system was asked, with ``intervals``; ``wins``, the sets in which no other system has a
-        higher F1; ``ms_ratio``, the geometric mean over sets; and differences ``against`` every RAG arm, and against
-        ``rag``, the better one of each set.
+        the ``sets`` that the system was asked, with ``intervals``; ``wins``, the sets in which no other system that is
+        not handed the gold sentence has a higher F1; ``ms_ratio``, the geometric mean over sets; and differences
+        ``against`` every RAG arm, and against ``rag``, the better one of each set.
     """
     rows = {dataset: in_one_order(systems) for dataset, systems in rows.items()}
     names = dict.fromkeys(name for systems in rows.values() for name in systems)
@@ -265,13 +273,15 @@ def _across(name: str, rows: Mapping[str, Rows], datasets: Mapping[str, Mapping[
         "intervals": {
             measure: _macro_interval([_columns(rows[dataset][name], measure) for dataset in here]) for measure in SCORES
         },
-        "wins": sum(
-            all(one["f1"] >= other["f1"] for other in datasets[dataset]["systems"].values())
-            for dataset, one in found.items()
-        ),
+        "wins": None if is_given(name) else sum(map(_best, (datasets[dataset] for dataset in here), repeat(name))),
         "ms_ratio": geometric_mean(ratios) if ratios else None,
         "against": against | ({"rag": better} if better else {}),
     }
+
+
+def _best(dataset: Mapping[str, Any], name: str) -> bool:
+    f1 = dataset["systems"][name]["f1"]
+    return all(f1 >= other["f1"] for rival, other in dataset["systems"].items() if not is_given(rival))
 
 
 def _across_against(
@@ -305,8 +315,8 @@ def _across_against(
 def clear(compared: Mapping[str, Any]) -> int:
     """Return 1 if a difference is surely above nothing, -1 if surely below, else 0.
 
-    Surely: its interval leaves out zero, and its p-value, where it has one, is below .05. With few documents the interval
-    alone promises too much.
+    Surely: its interval leaves out zero, and its p-value, where it has one, is below .05. With few documents the
+    interval alone promises too much.
     """
     ends, p = compared.get("interval"), compared.get("p")
     if ends is None or (p is not None and p >= 0.05):

@@ -66,6 +66,11 @@ def is_rag(name: str) -> bool:
     return name.startswith("rag_")
 
 
+def is_given(name: str) -> bool:
+    """Return whether a system is handed the gold sentence, or the test question: a bound, not a rival."""
+    return entry(name).family == "text" or name.endswith("_oracle")
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Return names in the order of every table and plot: the known ones as they stand here, then the others."""
     places = {name: place for place, name in enumerate(KNOWN)}

@@ -23,7 +23,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 #: Places that are looked at, for the recall of a search.
 KS = (1, 2, 4, 8, 16)
 #: Points of a curve at most, besides its ends.
-POINTS = 40
+POINTS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +132,7 @@ def refusal(refused: Sequence[bool], answerable: Sequence[bool]) -> Refusal:
     )
 
 
-def refusal_curve(
-    confidence: Sequence[float], answerable: Sequence[bool], f1: Sequence[float | None]
-) -> RefusalCurve:
+def refusal_curve(confidence: Sequence[float], answerable: Sequence[bool], f1: Sequence[float | None]) -> RefusalCurve:
     """Return what each threshold would do, from the lowest to the highest.
 
     Args:

@@ -6,6 +6,7 @@ from the legend, and its name stands beside what it did. The same figures give t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Datasets = Mapping[str, Mapping[str, Any]]
 
 INK = "#7d7d7d"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "savefig.transparent": True,
     "font.size": 9, "font.family": "DejaVu Sans", "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
     "xtick.color": INK, "ytick.color": INK, "axes.titlecolor": INK, "axes.titlesize": 9.5, "axes.titleweight": "bold",
@@ -31,8 +32,9 @@ _STYLE = {
     "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.5, "lines.markersize": 5,
     "svg.fonttype": "none", "svg.hashsalt": "parametric-memory", "figure.dpi": 100, "savefig.dpi": 160,
 }  # fmt: skip
-#: Colours of the stages of an answer, in their order; they repeat after the last.
+#: Colours of the stages of an answer, the longest first; they repeat after the last.
 _STAGES = ("#3f8ed6", "#d87f00", "#0f9d72", "#c0569f", "#a08a00", "#8a72d8", "#c4574a", "#2aa5a5", "#7d6a5a")
+_NONE = {"p50": 0.0}
 _MAX_COLUMNS = 4
 
 
@@ -78,13 +80,8 @@ def against_rag(datasets: Datasets, systems: Sequence[str], path: Path) -> Path:
     return path
 
 
-def recall_by_k(dataset: Mapping[str, Any], path: Path) -> Path:
+def recall_by_k(lines: Mapping[str, Curve], path: Path) -> Path:
     """Draw how often the gold sentence is among the first k places, a line per system that retrieves."""
-    lines = {
-        name: Curve([float(k) for k in KS], [found["recall_at"][str(k)]["value"] for k in KS])
-        for name, found in _systems(dataset)
-        if found.get("recall_at")
-    }
     with _figure(path, (5.6, 3.4)) as (_, (panel,)):
         _lines(panel, lines, log=True)
         panel.set_xticks(KS, [str(k) for k in KS])
@@ -96,7 +93,7 @@ def recall_by_k(dataset: Mapping[str, Any], path: Path) -> Path:
 
 
 def refusal(dataset: Mapping[str, Any], path: Path) -> Path:
-    """Draw what other thresholds of confidence would do: precision against recall, F1 of the answered against their share.
+    """Draw what other thresholds would do: to precision and recall of refusing, to the share and F1 of the answered.
 
     A ring marks the threshold that the system ran with.
     """
@@ -111,8 +108,10 @@ def refusal(dataset: Mapping[str, Any], path: Path) -> Path:
             kept[name] = Curve([one["answered"] for one in known], [one["answered_f1"] for one in known])
             ran = found["refusal"]
             if ran["precision"] is not None:
-                ring = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "color": entry(name).colour}
-                left.plot([ran["recall"]], [ran["precision"]], **ring)
+                colour = entry(name).colour
+                left.plot(
+                    [ran["recall"]], [ran["precision"]], marker="o", markersize=11, markerfacecolor="none", color=colour
+                )
         _lines(left, pairs, markers=False)
         _lines(right, kept, markers=False)
         left.set(xlabel="recall of refusing", ylabel="precision of refusing", xlim=(0, 1.02), ylim=(0, 1.02))
@@ -136,9 +135,9 @@ def curve_plot(curves: Mapping[str, Curve], path: Path, *, x: str, log: bool = T
     with _figure(path, (1 + 4.6 * len(sides), 3.6), columns=len(sides), sharey=True) as (_, panels):
         for panel, side in zip(panels, sides, strict=True):
             _lines(panel, side, log=log)
+            _ticks(panel, curves)
             panel.set_xlabel(x)
-            panel.set_ylim(bottom=0)
-        for panel, side in zip(panels, sides, strict=True):
+            panel.set_ylim(0, 1.08 * _highest(curves))
             _name_ends(panel, side)
             if len(sides) > 1:
                 panel.set_title("text in the prompt, or nothing" if _reads(next(iter(side))) else "weights")
@@ -162,15 +161,15 @@ def bytes_against_f1(points: Mapping[str, tuple[float, float]], path: Path) -> P
 def latency(systems: Mapping[str, Any], path: Path) -> Path:
     """Draw where the time of an answer goes: a bar per system, stacked from the medians of its stages."""
     stages = list(dict.fromkeys(stage for one in systems.values() for stage in one["stages"] if stage != "total"))
+    longest = sorted(stages, key=lambda stage: -max(one["stages"].get(stage, _NONE)["p50"] for one in systems.values()))
     size = (8.4, 1.5 + 0.42 * len(systems))
     with _figure(path, size) as (_, (panel,)):
         ends = dict.fromkeys(systems, 0.0)
-        for place, stage in enumerate(stages):
-            widths = [one["stages"].get(stage, {}).get("p50", 0.0) for one in systems.values()]
-            colour = _STAGES[place % len(_STAGES)]
-            hatch = "////" if place >= len(_STAGES) else ""
-            edge = {"edgecolor": INK, "linewidth": 0.4, "hatch": hatch}
-            panel.barh(list(systems), widths, left=list(ends.values()), label=stage, color=colour, height=0.62, **edge)
+        for stage in stages:
+            widths = [one["stages"].get(stage, _NONE)["p50"] for one in systems.values()]
+            # The long stages get the first colours: those that repeat are too thin to be taken for one another.
+            colour = _STAGES[longest.index(stage) % len(_STAGES)]
+            panel.barh(list(systems), widths, left=list(ends.values()), label=stage, color=colour, height=0.62)
             ends = {name: end + width for (name, end), width in zip(ends.items(), widths, strict=True)}
         for row, end in enumerate(ends.values()):
             panel.text(end, row, f"  {end:,.0f} ms", va="center")
@@ -178,8 +177,7 @@ def latency(systems: Mapping[str, Any], path: Path) -> Path:
         panel.grid(visible=False, axis="y")
         panel.margins(x=0.12)
         panel.set_xlabel("ms, medians by stage")
-        columns = 6
-        panel.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, fontsize=8)
+        panel.legend(ncols=6, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, fontsize=8)
     return path
 
 
@@ -241,9 +239,7 @@ def _dot(panel: Axes, name: str, value: float, ends: Sequence[float] | None, y: 
 
 
 def _beside(panel: Axes, name: str, x: float, y: float) -> None:
-    panel.annotate(
-        name, (x, y), (5, 0), textcoords="offset points", va="center", color=entry(name).colour, fontsize=8
-    )
+    panel.annotate(name, (x, y), (5, 0), textcoords="offset points", va="center", color=entry(name).colour, fontsize=8)
 
 
 def _lines(panel: Axes, curves: Mapping[str, Curve], *, log: bool = False, markers: bool = True) -> None:
@@ -254,21 +250,24 @@ def _lines(panel: Axes, curves: Mapping[str, Curve], *, log: bool = False, marke
         shown = entry(name)
         marker = shown.marker if markers else ""
         panel.plot(curve.x, curve.y, color=shown.colour, marker=marker, linestyle=_DASHES.get(shown.marker, "-"))
-        if curve.intervals:
-            low, high = zip(*curve.intervals, strict=True)
+        known = [ends for ends in curve.intervals if ends]
+        if known and len(known) == len(curve.x):
+            low, high = zip(*known, strict=True)
             panel.fill_between(curve.x, low, high, color=shown.colour, alpha=0.1, linewidth=0)
+
 
 def _name_ends(panel: Axes, curves: Mapping[str, Curve]) -> None:
     """Write the name of every curve beside its right end, moved apart where they would overlap; limits are final."""
     drawn = {name: curve for name, curve in curves.items() if curve.x}
     ends = {name: max(zip(curve.x, curve.y, strict=True)) for name, curve in drawn.items()}
     low, high = panel.get_ylim()
-    places = apart([y for _, y in ends.values()], gap=(high - low) * 0.062)
+    places = apart([y for _, y in ends.values()], gap=(high - low) * 0.062, within=(low, high))
     for (name, end), place in zip(ends.items(), places, strict=True):
         colour = entry(name).colour
+        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6, "relpos": (0, 0.5)}
         panel.annotate(
             name, end, (1.04, place), textcoords=panel.get_yaxis_transform(), va="center", color=colour, fontsize=8,
-            annotation_clip=False, arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6},
+            annotation_clip=False, arrowprops=leader,
         )  # fmt: skip
 
 
@@ -276,24 +275,48 @@ def _name_ends(panel: Axes, curves: Mapping[str, Curve]) -> None:
 _DASHES: dict[str, Any] = {"s": (0, (5, 1.5)), "^": (0, (1.5, 1.5)), "D": (0, (5, 1.5, 1, 1.5)), "X": ":", "P": "-."}
 
 
-def apart(values: Sequence[float], *, gap: float) -> list[float]:
+def _highest(curves: Mapping[str, Curve]) -> float:
+    """Return the highest value or end of an interval, a little more than nothing if all are 0."""
+    ends = (pair[1] for curve in curves.values() for pair in curve.intervals if pair)
+    return max([*(y for curve in curves.values() for y in curve.y), *ends, 0.01])
+
+
+def _ticks(panel: Axes, curves: Mapping[str, Curve]) -> None:
+    """Mark where points lie, if these are few: powers of ten say little of buckets that double."""
+    places = sorted({x for curve in curves.values() for x in curve.x})
+    if 1 < len(places) <= 8:
+        panel.set_xticks(places, [_short(x) for x in places])
+        panel.minorticks_off()
+
+
+def _short(x: float) -> str:
+    return f"{x / 1000:.3g}k" if x >= 10_000 else f"{x:,.4g}" if x < 1000 else f"{x:,.0f}"
+
+
+def apart(values: Sequence[float], *, gap: float, within: tuple[float, float] = (-math.inf, math.inf)) -> list[float]:
     """Return values moved as little as it takes for any two to be ``gap`` apart, in the same order.
 
-    Neighbours that are too near become a block around their mean; blocks that then touch are joined.
+    Neighbours that are too near become a block around their mean; blocks that then touch are joined. A block stays
+    ``within``, as far as there is room for it.
     """
     order = sorted(range(len(values)), key=lambda place: values[place])
     blocks: list[tuple[float, list[int]]] = []
     for place in order:
-        blocks.append((values[place], [place]))
+        blocks.append((_inside(values[place], 1, gap, within), [place]))
         while len(blocks) > 1 and _too_near(blocks[-2], blocks[-1], gap):
-            (one, first), (other, second) = blocks[-2:]
-            joined = [*first, *second]
-            blocks[-2:] = [((one * len(first) + other * len(second)) / len(joined), joined)]
+            joined = [*blocks[-2][1], *blocks[-1][1]]
+            centre = sum(values[member] for member in joined) / len(joined)
+            blocks[-2:] = [(_inside(centre, len(joined), gap, within), joined)]
     moved = list(values)
     for centre, members in blocks:
         for step, place in enumerate(members):
             moved[place] = centre + gap * (step - (len(members) - 1) / 2)
     return moved
+
+
+def _inside(centre: float, members: int, gap: float, within: tuple[float, float]) -> float:
+    half = gap * (members - 1) / 2
+    return max(within[0] + half, min(centre, within[1] - half))
 
 
 def _too_near(one: tuple[float, list[int]], other: tuple[float, list[int]], gap: float) -> bool:

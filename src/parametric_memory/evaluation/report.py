@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from parametric_memory.evaluation.curves import curves_by_length
 from parametric_memory.evaluation.figures import figures, overall
 from parametric_memory.evaluation.legend import legend
 from parametric_memory.evaluation.tables import (
@@ -41,7 +42,7 @@ def render(results: Mapping[str, Any], *, command: str) -> str:
         ("Ratios of token F1", ratios_table(datasets)),
         ("Finding", recall_table(datasets)),
         ("Refusing", refusal_table(datasets)),
-        ("Length of the document", length_table(datasets)),
+        ("Length of the document", length_table(*curves_by_length(datasets))),
         ("Where RAG wins, and where not", verdict(results)),
         ("Systems", legend(names)),
     ):
@@ -66,11 +67,11 @@ def notes() -> str:
 _NOTES = """\
 Token F1, EM and contains (the right answer's words stand in the answer): the best over the right answers, after SQuAD's
 normalisation. A question without an answer is answered rightly only by abstaining or saying nothing. In brackets: 95 %
-intervals, bootstrapped over documents. Differences are paired by question; their p-values are of a two-sided permutation
-test over documents, not corrected for their number: of twenty pairs that do not differ, one looks as if it did. The better
-plain RAG arm of a set is chosen on these very answers, so the doubt is RAG's.
+intervals, bootstrapped over documents. Differences are paired by question; their p-values are of a two-sided
+permutation test over documents, not corrected for their number: of twenty pairs that do not differ, one looks as if it
+did. The better plain RAG arm of a set is chosen on these very answers, so the doubt is RAG's.
 
-Log-likelihood: nats per token of the first right answer, where the system did not abstain (compared where neither did). Recall@k: of the questions
-that a single sentence answers, the share for which it is among the first k places that the system looked at. Refusal:
-how well abstaining tells unanswerable questions apart. Tokens: retrieved text in the prompt, on average. Times:
+Log-likelihood: nats per token of the first right answer, where the system did not abstain (compared where neither
+did, so on questions that the more careful one took on). Recall@k: of the questions that a
+single sentence answers, the share for which it is among the first k places that the system looked at. Refusal: how well abstaining tells unanswerable questions apart. Tokens: retrieved text in the prompt, on average. Times:
 questions asked one at a time, the systems in turn; compare them as ratios, within this run only."""

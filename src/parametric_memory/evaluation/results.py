@@ -61,7 +61,7 @@ def read_results(paths: Sequence[Path | str]) -> list[Results]:
             runs.setdefault(json.dumps(shared, sort_keys=True), []).append(run)
         else:
             read = read_json(path)
-            kept += read["runs"] if "runs" in read else [read]
+            kept += read.get("runs", [read])
     for one in kept:
         if "datasets" not in one or "settings" not in one:
             raise UnreadableDocumentError(f"reading results from {', '.join(map(str, paths))}: there are none in it")
@@ -148,7 +148,7 @@ def _rows(path: Path, hashes: Mapping[str, str]) -> dict[str, dict[str, list[Row
 def _times(times: Mapping[str, Mapping[str, list[float]]], settings: str) -> dict[str, list[float]]:
     """Return the times of most systems that were measured together; of several, the last."""
     fitting = [measured for key, measured in times.items() if key.rpartition(":")[0] == settings]
-    return dict(max(reversed(fitting), key=len, default={}))
+    return dict(max(reversed(fitting), key=lambda times: len(times), default={}))
 
 
 def _results(runs: Sequence[Run]) -> Results:
@@ -161,7 +161,7 @@ def _results(runs: Sequence[Run]) -> Results:
     for dataset, systems in rows.items():
         of = [run for run in runs if dataset in run.rows]
         # Times of two runs are not compared: those of the run that timed the most systems stand for all.
-        ms = max((run.ms[dataset] for run in of), key=len)
+        ms = max((run.ms[dataset] for run in of), key=lambda times: len(times))
         held = {key: next((run.held[dataset][key] for run in of if run.held[dataset][key]), None) for key in _HELD}
         held["documents"] = held["documents"] or len({row["doc_id"] for rows in systems.values() for row in rows})
         datasets[dataset] = held | figures(systems, ms)

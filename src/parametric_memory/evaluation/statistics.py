@@ -165,8 +165,7 @@ def _sums(values: Sequence[float] | Array, groups: Sequence[Hashable]) -> Array:
     """Return the sum of the values of each group, in the order in which the groups first come."""
     places: dict[Hashable, int] = {}
     where = [places.setdefault(group, len(places)) for group in groups]
-    sums: Array = np.bincount(where, weights=np.asarray(values, dtype=float), minlength=len(places))
-    return sums
+    return np.bincount(where, weights=np.asarray(values, dtype=float), minlength=len(places)).astype(np.float64)
 
 
 def _ratio(above: Array, below: Array, axis: int = -1) -> Any:

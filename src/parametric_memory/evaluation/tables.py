@@ -1,10 +1,13 @@
-"""Figures as Markdown tables. Nothing stands in a table that is not in the figures; a table of nothing is empty text."""
+"""Figures as Markdown tables. Nothing stands in one that is not in the figures; a table of nothing is empty text."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from parametric_memory.evaluation.curves import Curve
+from parametric_memory.evaluation.figures import PLAIN_RAG
 from parametric_memory.evaluation.legend import in_order
 from parametric_memory.evaluation.metrics import KS
 
@@ -13,6 +16,7 @@ Dataset = Mapping[str, Any]
 #: What readers call the measures.
 NAMES = {"f1": "token F1", "containment": "contains", "em": "EM", "loglikelihood": "log-likelihood"}
 NOTHING = "–"
+_NUMBER = re.compile(r"[−+<.\d–]|$")
 
 
 def number(value: float | None, *, digits: int = 2, sign: bool = False) -> str:
@@ -38,7 +42,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     said = [place for place in range(len(head)) if any(row[place] not in {"", NOTHING} for row in lines)]
     if not said:
         return ""
-    rule = ["---" if place == 0 else "--:" for place in said]
+    rule = ["--:" if all(_NUMBER.match(row[place]) for row in lines) else "---" for place in said]
     shown = [[line[place] for place in said] for line in (list(head), *lines)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (shown[0], rule, *shown[1:]))
 
@@ -94,14 +98,16 @@ def overall_table(overall: Mapping[str, Any]) -> str:
 
 def _overall_row(name: str, overall: Mapping[str, Any], several: bool) -> list[str]:
     found = overall["systems"][name]
-    spans, against = found["intervals"], found["against"].get("rag", {}).get("f1", {})
+    spans = found["intervals"]
+    # The better of two arms is not compared with itself.
+    against = {} if name in PLAIN_RAG else found["against"].get("rag", {}).get("f1", {})
     return [
         f"`{name}`",
         str(found["sets"]) if several else "",
         between(found["f1"], spans["f1"]),
         between(found["containment"], spans["containment"]),
         between(found["em"], spans["em"]),
-        str(found["wins"]),
+        NOTHING if found["wins"] is None else str(found["wins"]),
         between(against.get("mean"), against.get("interval"), sign=True),
         f"{against['better']} / {against['worse']} of {against['sets']}" if against else NOTHING,
         number(found["knowledge_tokens"], digits=0),
@@ -116,10 +122,9 @@ def against_table(dataset: Dataset, systems: Sequence[str]) -> str:
         for arm, by_measure in dataset["systems"][name].get("against", {}).items():
             for measure, found in by_measure.items():
                 won = " / ".join(number(found[share], digits=2) for share in ("won", "tied", "lost"))
-                rows.append(
-                    [f"`{name}` − `{arm}`", NAMES[measure], between(found["mean"], found["interval"], sign=True), won]
-                    + [probability(found["p"]), str(found["n"])]
-                )
+                apart = between(found["mean"], found["interval"], sign=True)
+                cells = [NAMES[measure], apart, won, probability(found["p"]), str(found["n"])]
+                rows.append([f"`{name}` − `{arm}`", *cells])
     return table(("pair", "measure", "difference", "won / tied / lost", "p", "n"), rows)
 
 
@@ -130,7 +135,9 @@ def ratios_table(datasets: Mapping[str, Dataset]) -> str:
     for name, dataset in datasets.items():
         found = [dataset.get("ratios", {}).get(ratio, {}) for ratio in names]
         rows.append([f"`{name}`", *(between(one.get("value"), one.get("interval")) for one in found)])
-    return table(("set", *(" ÷ ".join(f"`{part}`" for part in name.split("/")) for name in names)), rows) if names else ""
+    return (
+        table(("set", *(" ÷ ".join(f"`{part}`" for part in name.split("/")) for name in names)), rows) if names else ""
+    )
 
 
 def recall_table(datasets: Mapping[str, Dataset]) -> str:
@@ -160,18 +167,13 @@ def refusal_table(datasets: Mapping[str, Dataset]) -> str:
     return table(("set", "system", "abstained", "precision", "recall", "F1", "area under ROC"), rows)
 
 
-def length_table(datasets: Mapping[str, Dataset]) -> str:
-    """Return F1 by the length of documents, all systems of a set."""
-    rows: list[list[str]] = []
-    for name, dataset in datasets.items():
-        for system in in_order(dataset["systems"]):
-            found = dataset["systems"][system].get("by_length")
-            if found and len(found["buckets"]) > 1:
-                cells = [
-                    f"{number(one['f1'])} (≥ {one['from']:,} {found['unit']}, n = {one['n']})" for one in found["buckets"]
-                ]
-                rows.append([f"`{name}`", f"`{system}`", "; ".join(cells)])
-    return table(("set", "system", "token F1 by length of the document"), rows)
+def length_table(unit: str, curves: Mapping[str, Curve]) -> str:
+    """Return F1 by system and by where the bucket of lengths begins; empty text if there is only one bucket."""
+    starts = sorted({x for curve in curves.values() for x in curve.x})
+    if len(starts) < 2:
+        return ""
+    head = ["system", f"< {starts[1]:,.0f} {unit}", *(f"≥ {start:,.0f}" for start in starts[1:])]
+    return table(head, [[f"`{name}`", *(number(curves[name].at(x)) for x in starts)] for name in in_order(curves)])
 
 
 def set_line(name: str, dataset: Dataset) -> str:

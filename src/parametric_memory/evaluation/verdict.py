@@ -2,8 +2,8 @@
 
 On a set and by a measure, RAG wins if any of its arms is clearly better than the system, and the system wins only if it
 is clearly better than all of them. Clearly: the 95 % interval of the paired difference leaves out zero, and p < .05.
-Results that were kept without paired differences are compared by their own intervals, which must not overlap: that finds
-fewer.
+Results that were kept without paired differences are compared by their own intervals, which must not overlap: that
+finds fewer.
 """
 
 from __future__ import annotations
@@ -79,7 +79,15 @@ def verdict(results: Mapping[str, Any]) -> str:
         found = decisive(list(comparisons(datasets, system)))
         if found:
             parts += [_paragraphs(system, found), _costs(system, datasets)]
-    return "\n\n".join(part for part in parts if part)
+    styled = "rag_reader" in names or not any(map(is_rag, names))
+    return "\n\n".join(part for part in (*parts, "" if styled or not parts else _STYLE) if part)
+
+
+_STYLE = (
+    "No RAG arm of these runs was tuned to answer in the style of the right answers (`rag_reader` is). The base model "
+    "answers in whole sentences when it reads: part of any lead over it in token F1, EM and log-likelihood is style, "
+    "not knowledge. Whether the right words are there at all is what *contains* says."
+)
 
 
 def _paragraphs(system: str, found: Sequence[Comparison]) -> str:

@@ -1,0 +1,45 @@
+"""`pmem report`: the pages of runs, made anew from their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parametric_memory.cli.printing import stdout
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of `pmem eval`, or JSON kept of them.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Takes report.md and results.json, one pair per setting.")
+    ] = None,
+    docs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder whose index.md has sections to fill in, with pictures.")
+    ] = None,
+    readme: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --docs: a page that gets the short table.")
+    ] = None,
+    stored: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --docs: JSON of F1 against stored atoms.")
+    ] = None,
+    bench: Annotated[Path | None, typer.Option(metavar="FILE", help="With --docs: bench.json of `pmem bench`.")] = None,
+    distillation: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --docs: JSON of F1 against seconds of distilling.")
+    ] = None,
+) -> None:
+    """Make the figures and the pages of runs anew. No model is loaded."""
+    if out is None and docs is None:
+        raise typer.BadParameter("say where to write: --out DIR, --docs DIR, or both")
+    from parametric_memory.evaluation.pages import write_benchmarks, write_reports
+    from parametric_memory.evaluation.results import read_results
+
+    results = read_results(runs)
+    written = write_reports(results, out) if out else []
+    if docs:
+        named = {"stored": stored, "bench": bench, "distillation": distillation}
+        extras = {name: path for name, path in named.items() if path}
+        written += write_benchmarks(results, docs, extras=extras, readme=readme, sources=runs)
+    for path in written:
+        stdout().print(f"wrote {path}", soft_wrap=True)
