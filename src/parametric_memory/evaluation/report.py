@@ -52,10 +52,10 @@ def render(results: Mapping[str, Any], *, command: str) -> str:
 
 def about(settings: Mapping[str, Any]) -> str:
     """Return what the figures hold for, in a line."""
-    asked = "own document" if settings["setting"] == "own" else "all documents of the set"
+    asked = "their own document" if settings["setting"] == "own" else "all documents of the set"
     return (
         f"Base model `{settings['base_model']}`, compiler `{settings['compiler']}`, key encoder "
-        f"`{settings['key_encoder']}`, seed {settings['seed']}, questions asked of their {asked}"
+        f"`{settings['key_encoder']}`, seed {settings['seed']}, questions asked of {asked}"
     )
 
 
@@ -71,7 +71,8 @@ intervals, bootstrapped over documents. Differences are paired by question; thei
 permutation test over documents, not corrected for their number: of twenty pairs that do not differ, one looks as if it
 did. The better plain RAG arm of a set is chosen on these very answers, so the doubt is RAG's.
 
-Log-likelihood: nats per token of the first right answer, where the system did not abstain (compared where neither
-did, so on questions that the more careful one took on). Recall@k: of the questions that a
-single sentence answers, the share for which it is among the first k places that the system looked at. Refusal: how well abstaining tells unanswerable questions apart. Tokens: retrieved text in the prompt, on average. Times:
-questions asked one at a time, the systems in turn; compare them as ratios, within this run only."""
+Log-likelihood: nats per token of the first right answer, where the system did not abstain (compared where neither did,
+so on questions that the more careful one took on). Recall@k: of the questions that a single sentence answers, the share
+for which it is among the first k places that the system looked at. Refusal: how well abstaining tells unanswerable
+questions apart. Tokens: retrieved text in the prompt, on average. Times: questions asked one at a time, the systems in
+turn; compare them as ratios, within this run only."""

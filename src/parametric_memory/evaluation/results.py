@@ -148,7 +148,8 @@ def _rows(path: Path, hashes: Mapping[str, str]) -> dict[str, dict[str, list[Row
 def _times(times: Mapping[str, Mapping[str, list[float]]], settings: str) -> dict[str, list[float]]:
     """Return the times of most systems that were measured together; of several, the last."""
     fitting = [measured for key, measured in times.items() if key.rpartition(":")[0] == settings]
-    return dict(max(reversed(fitting), key=lambda times: len(times), default={}))
+    most: Mapping[str, list[float]] = max(reversed(fitting), key=len, default=_NO_TIMES)
+    return dict(most)
 
 
 def _results(runs: Sequence[Run]) -> Results:
@@ -161,7 +162,7 @@ def _results(runs: Sequence[Run]) -> Results:
     for dataset, systems in rows.items():
         of = [run for run in runs if dataset in run.rows]
         # Times of two runs are not compared: those of the run that timed the most systems stand for all.
-        ms = max((run.ms[dataset] for run in of), key=lambda times: len(times))
+        ms = max((run.ms[dataset] for run in of), key=len)
         held = {key: next((run.held[dataset][key] for run in of if run.held[dataset][key]), None) for key in _HELD}
         held["documents"] = held["documents"] or len({row["doc_id"] for rows in systems.values() for row in rows})
         datasets[dataset] = held | figures(systems, ms)
@@ -173,6 +174,7 @@ def _results(runs: Sequence[Run]) -> Results:
     }
 
 
+_NO_TIMES: Mapping[str, list[float]] = {}
 _HELD = ("documents", "atoms")
 
 

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
-import random
-from statistics import fmean
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from parametric_memory.evaluation.metrics import (
     Refusal,
     containment,
     exact_match,
-    interval,
     normalise,
+    recall_at,
     refusal,
+    refusal_curve,
+    roc_auc,
     score,
     token_f1,
 )
@@ -96,22 +98,54 @@ def test_refusal_counts_as_in_a_table_of_four():
     assert refusal([True, False], [True, True]) == Refusal(None, None, None)
 
 
-def test_the_interval_holds_the_true_mean_about_nineteen_times_in_twenty():
-    rng = random.Random(0)
-    samples = [[float(rng.random() < 0.3) for _ in range(150)] for _ in range(60)]
-    held = [low <= 0.3 <= high for low, high in (interval(sample, range(150)) for sample in samples)]
-    assert 0.85 <= fmean(held) <= 1.0
+SURE = st.lists(st.tuples(st.floats(0, 1), st.booleans(), st.none() | st.floats(0, 1)), min_size=1, max_size=60)
 
 
-def test_questions_of_one_document_make_the_interval_wider_not_narrower():
-    values = [0.0, 1.0] * 10
-    alone = interval([v for v in values for _ in range(5)], range(100))
-    together = interval([v for v in values for _ in range(5)], [n for n in range(20) for _ in range(5)])
-    assert together[1] - together[0] > 1.5 * (alone[1] - alone[0])
-    assert together == pytest.approx(interval(values, range(20)))
+@given(SURE)
+def test_raising_the_threshold_refuses_more_and_never_answers_more(rows):
+    curve = refusal_curve(*zip(*rows, strict=True))
+    for low, high in pairwise(curve.points):
+        assert low.threshold < high.threshold
+        assert low.answered >= high.answered
+        assert low.recall is None or low.recall <= high.recall
+    first, last = curve.points[0], curve.points[-1]
+    assert (first.answered, last.answered, last.answered_f1) == (1.0, 0.0, None)
+    assert last.recall in {None, 1.0}
 
 
-def test_intervals_repeat_themselves_and_need_two_documents():
-    assert interval([0.0, 1.0, 1.0], "abc") == interval([0.0, 1.0, 1.0], "abc")
-    assert interval([0.5, 0.5], "ab") == (0.5, 0.5)
-    assert interval([0.0, 1.0], "aa") is None
+@given(SURE)
+def test_a_point_of_the_curve_is_what_refusing_below_it_does(rows):
+    confidence, answerable, _ = zip(*rows, strict=True)
+    for point in refusal_curve(*zip(*rows, strict=True)).points:
+        expected = refusal([one < point.threshold for one in confidence], answerable)
+        assert (point.precision, point.recall, point.f1) == (expected.precision, expected.recall, expected.f1)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.5, 0.9]), st.booleans()), min_size=2, max_size=40))
+def test_the_area_under_the_curve_is_that_of_scikit_learn(rows):
+    confidence, answerable = zip(*rows, strict=True)
+    if len(set(answerable)) < 2:
+        assert roc_auc(confidence, answerable) is None
+    else:
+        assert roc_auc(confidence, answerable) == pytest.approx(roc_auc_score(answerable, confidence))
+
+
+def test_confidence_that_tells_everything_apart_has_all_the_area():
+    curve = refusal_curve([0.1, 0.2, 0.8, 0.9], [False, False, True, True], [None, 0.0, 0.5, 1.0])
+    assert curve.auc == 1.0
+    [best] = [point for point in curve.points if point.f1 == 1.0]
+    assert (best.threshold, best.answered, best.answered_f1) == (0.8, 0.5, 0.75)
+
+
+@given(st.lists(st.none() | st.integers(1, 40), min_size=1))
+def test_recall_grows_with_the_places_looked_at(ranks):
+    found = list(recall_at(ranks).values())
+    assert found == sorted(found)
+    assert found[0] == sum(rank == 1 for rank in ranks) / len(ranks)
+    assert 0.0 <= found[-1] <= 1.0
+
+
+@pytest.mark.parametrize("metric", [lambda: refusal_curve([], [], []), lambda: recall_at([])])
+def test_nothing_to_measure_is_an_error_that_says_so(metric):
+    with pytest.raises(ValueError, match="at least one question"):
+        metric()
