@@ -50,14 +50,25 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one option each
 
 
 def show_figures(results: dict[str, Any]) -> None:
-    """Print one table per dataset."""
+    """Print one table per dataset, with the differences in F1 from the better plain RAG arm where there is one."""
     for name, dataset in results["datasets"].items():
         stdout().print(f"{name}: {dataset['questions']} questions, {dataset['answerable']} of them answerable")
-        rows = [(system, *_cells(found)) for system, found in dataset["systems"].items()]
-        show_table(("system", "F1", "EM", "contains", "knowledge tokens", "ms"), rows)
+        rag = dataset["rag"]
+        heads = ["system", "F1", *([f"F1 − {rag}"] if rag else []), "EM", "contains", "knowledge tokens", "ms"]
+        rows = [(system, *_cells(found, rag)) for system, found in dataset["systems"].items()]
+        show_table(heads, rows)
 
 
-def _cells(found: dict[str, Any]) -> list[str]:
+def _cells(found: dict[str, Any], rag: str | None) -> list[str]:
     ms = found["p50_ms"]
-    scores = [f"{found[measure]:.3f}" for measure in ("f1", "em", "containment")]
-    return [*scores, f"{found['knowledge_tokens']:.0f}", "" if ms is None else f"{ms:.0f}"]
+    f1, *others = (f"{found[measure]:.3f}" for measure in ("f1", "em", "containment"))
+    against = [_against(found["against"].get(rag, {}).get("f1"))] if rag else []
+    return [f1, *against, *others, f"{found['knowledge_tokens']:.0f}", "" if ms is None else f"{ms:.0f}"]
+
+
+def _against(difference: dict[str, Any] | None) -> str:
+    if difference is None:
+        return ""
+    ends = difference["interval"]
+    between = f" [{ends[0]:+.2f}, {ends[1]:+.2f}]" if ends else ""
+    return f"{difference['mean']:+.2f}{between}"

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
+
+from parametric_memory.evaluation.systems import DESCRIPTIONS
 
 #: What a system answers from: nothing, text that it is given, text that it finds, weights, both; or it must fail.
 Family: TypeAlias = Literal["nothing", "text", "rag", "weights", "both", "control", "other"]
@@ -28,20 +30,21 @@ class Entry:
 _GREY, _BLUE, _ORANGE, _GREEN, _PINK, _VIOLET = "#868686", "#3f8ed6", "#d87f00", "#0f9d72", "#c0569f", "#8a72d8"
 _OTHERS = ("#a08a00", "#c4574a", "#2aa5a5", "#7d6a5a", "#6d8f3c")
 
+#: Systems that have no description here are described where they are defined: in `DESCRIPTIONS`, which also wins.
 KNOWN: dict[str, Entry] = {
-    "closed_book": Entry("nothing", "the question alone", _GREY, "o"),
-    "in_context": Entry("text", "the gold sentence in the prompt", _BLUE, "o"),
-    "in_context_document": Entry("text", "the document in the prompt, cut around the gold sentence", _BLUE, "s"),
+    "closed_book": Entry("nothing", "", _GREY, "o"),
+    "in_context": Entry("text", "", _BLUE, "o"),
+    "in_context_document": Entry("text", "", _BLUE, "s"),
     "in_context_few": Entry("text", "solved examples and the gold sentence in the prompt", _BLUE, "^"),
     "reader": Entry(
         "text", "the gold sentence in the prompt, under a LoRA tuned to read (the style-matched arm)", _BLUE, "D"
     ),
-    "rag_bm25": Entry("rag", "the best passages in the prompt, found by BM25", _ORANGE, "o"),
-    "rag_dense": Entry("rag", "the best passages in the prompt, found by dense keys", _ORANGE, "s"),
+    "rag_bm25": Entry("rag", "", _ORANGE, "o"),
+    "rag_dense": Entry("rag", "", _ORANGE, "s"),
     "rag_reader": Entry("rag", "passages in the prompt, under the LoRA tuned to read", _ORANGE, "D"),
-    "atoms": Entry("weights", "routed atom adapters, nothing in the prompt", _GREEN, "o"),
-    "atoms_oracle": Entry("weights", "the gold sentence's adapter: the compiler without the router", _GREEN, "s"),
-    "hybrid": Entry("both", "routed atom adapters, and the best atom's sentence in the prompt", _PINK, "o"),
+    "atoms": Entry("weights", "", _GREEN, "o"),
+    "atoms_oracle": Entry("weights", "", _GREEN, "s"),
+    "hybrid": Entry("both", "", _PINK, "o"),
     "distillation": Entry(
         "weights", "routed adapters that were distilled by gradient, nothing in the prompt", _VIOLET, "o"
     ),
@@ -56,9 +59,9 @@ KNOWN: dict[str, Entry] = {
 def entry(name: str) -> Entry:
     """Return how a system is shown, also one that is not known."""
     if name in KNOWN:
-        return KNOWN[name]
+        return replace(KNOWN[name], description=DESCRIPTIONS.get(name, KNOWN[name].description))
     family: Family = "rag" if is_rag(name) else "other"
-    return Entry(family, "", _OTHERS[zlib.crc32(name.encode()) % len(_OTHERS)], "v")
+    return Entry(family, DESCRIPTIONS.get(name, ""), _OTHERS[zlib.crc32(name.encode()) % len(_OTHERS)], "v")
 
 
 def is_rag(name: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from parametric_memory.errors import UnreadableDocumentError
 from parametric_memory.evaluation.figures import figures, overall
 from parametric_memory.evaluation.legend import in_order
+from parametric_memory.types import stable_id
 
 #: What ``results.json`` holds: settings, circumstances, datasets, overall.
 Results: TypeAlias = dict[str, Any]
@@ -78,14 +79,14 @@ def read_run(folder: Path) -> Run:
     hashes = settings.pop("hashes", None)
     if not hashes:
         raise UnreadableDocumentError(f"reading the run of {folder}: its settings.json is not of an evaluation")
-    rows = _rows(folder / "answers.jsonl", hashes)
+    rows = _rows(folder / "answers.jsonl", hashes, settings.get("systems", ()))
     times = read_json(folder / "timings.json") if (folder / "timings.json").exists() else {}
     results = read_json(folder / "results.json")["datasets"] if (folder / "results.json").exists() else {}
     return Run(
         settings={key: value for key, value in settings.items() if key not in _CIRCUMSTANCES},
         circumstances=_circumstances(settings),
         rows=rows,
-        ms={name: _times(times, hashes[name]) for name in rows},
+        ms={name: _times(times, {hashes[name], f"{name}-{hashes[name]}"}) for name in rows},
         held={name: {key: results.get(name, {}).get(key) for key in ("documents", "atoms")} for name in rows},
     )
 
@@ -123,8 +124,12 @@ def portable(command: str) -> str:
     )
 
 
-def _rows(path: Path, hashes: Mapping[str, str]) -> dict[str, dict[str, list[Row]]]:
-    """Return rows by dataset and system; a torn last line of a run that was killed is left out."""
+def _rows(path: Path, hashes: Mapping[str, str], systems: Sequence[str]) -> dict[str, dict[str, list[Row]]]:
+    """Return rows by dataset and system; a torn last line of a run that was killed is left out.
+
+    Of the ``systems`` of the run, every row in the file counts: a run moves others away when it starts. Systems of
+    earlier runs count if they were asked with the same settings.
+    """
     try:
         *lines, _torn = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
@@ -136,7 +141,8 @@ def _rows(path: Path, hashes: Mapping[str, str]) -> dict[str, dict[str, list[Row
             dataset, system, id_ = row["dataset"], row["system"], row["id"]
         except (ValueError, LookupError, TypeError) as error:
             raise UnreadableDocumentError(f"reading the answers of {path}, line {number}: {error}") from error
-        if row.get("settings") == hashes.get(dataset):
+        current = {hashes.get(dataset), stable_id(hashes.get(dataset, ""), "")[:16]}
+        if dataset in hashes and (system in systems or row.get("settings") in current):
             found.setdefault(dataset, {}).setdefault(system, {})[id_] = row
     if not found:
         raise UnreadableDocumentError(f"reading the answers of {path}: there are none with the settings of the run")
@@ -145,9 +151,9 @@ def _rows(path: Path, hashes: Mapping[str, str]) -> dict[str, dict[str, list[Row
     }
 
 
-def _times(times: Mapping[str, Mapping[str, list[float]]], settings: str) -> dict[str, list[float]]:
+def _times(times: Mapping[str, Mapping[str, list[float]]], settings: Collection[str]) -> dict[str, list[float]]:
     """Return the times of most systems that were measured together; of several, the last."""
-    fitting = [measured for key, measured in times.items() if key.rpartition(":")[0] == settings]
+    fitting = [measured for key, measured in times.items() if key.rpartition(":")[0] in settings]
     most: Mapping[str, list[float]] = max(reversed(fitting), key=len, default=_NO_TIMES)
     return dict(most)
 
