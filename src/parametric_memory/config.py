@@ -93,6 +93,43 @@ class PromptConfig(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationConfig(_Table):
+    """How atoms are distilled into adapters by gradient steps (see `parametric_memory.compilers.distillation`).
+
+    Attributes:
+        rank: Of a new adapter, on every target.
+        layers: Adapted layers, counted from the last; None, or more than there are, for all of them.
+        module: The adapted module of a layer; None for the one that closes its MLP, whatever it is called.
+        templates: Most exercises that are made from an atom's own words.
+        questions: Questions about an atom that the base model itself writes.
+        steps: Most optimiser steps.
+        rows: Exercises of one atom in a step.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW, on both factors.
+        top_k: Tokens of the teacher's distribution that are kept at a position; the rest counts as one.
+        nll_weight: Weight of the answers' likelihood beside the divergence from the teacher.
+        patience: An atom is done when its mean loss over so many steps is no lower than over those before; None never.
+        enough: It is also done when that mean is below this (nats a token).
+        seed: Of the exercises, their order and the first factors.
+    """
+
+    rank: int = 8
+    layers: int | None = 6
+    module: str | None = None
+    templates: int = 12
+    questions: int = 4
+    steps: int = 24
+    rows: int = 4
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.0
+    top_k: int = 16
+    nll_weight: float = 1.0
+    patience: int | None = 8
+    enough: float = 0.05
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig(_Table):
     """Where keys are searched: ``chroma`` (approximate, scales) or ``numpy`` (exact, in memory)."""
 
@@ -113,6 +150,7 @@ class MemoryConfig(_Table):
     routing: RoutingConfig = field(default_factory=RoutingConfig)
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     max_rank: int = 512
     unknown: str | None = "I don't know."
 

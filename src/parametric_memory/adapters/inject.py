@@ -177,7 +177,7 @@ def _module(model: nn.Module, target: str) -> nn.Module:
 
 
 def _check_shapes(module: nn.Module, update: _Update) -> None:
-    d_in, d_out = _sizes(module, update.target)
+    d_in, d_out = sizes(module, update.target)
     dims = (2,) if isinstance(update.factors, tuple) else (2, 3)
     for part in update.parts:
         A, B = tuple(part.A.shape), tuple(part.B.shape)
@@ -188,10 +188,14 @@ def _check_shapes(module: nn.Module, update: _Update) -> None:
             )
 
 
-def _sizes(module: nn.Module, target: str) -> tuple[int, int]:
-    """Return (d_in, d_out) without a look at the weight, which may be quantised or offloaded."""
+def sizes(module: nn.Module, target: str) -> tuple[int, int]:
+    """Return (d_in, d_out) of a linear module without a look at its weight, which may be quantised or offloaded.
+
+    Raises:
+        UnsupportedModelError: If it is not one.
+    """
     for names in (("in_features", "out_features"), ("nx", "nf")):  # Linear; GPT-2's Conv1D
         if all(hasattr(module, name) for name in names):
             d_in, d_out = (int(getattr(module, name)) for name in names)
             return d_in, d_out
-    raise UnsupportedModelError(f"injecting into {target}: it is a {type(module).__name__}, not a linear layer")
+    raise UnsupportedModelError(f"adapting {target}: it is a {type(module).__name__}, not a linear layer")

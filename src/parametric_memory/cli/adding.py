@@ -17,6 +17,7 @@ from parametric_memory.cli.options import (
     AsJson,
     Base,
     CheckpointFolder,
+    CompilerName,
     ConfigFile,
     Folder,
     MetadataPairs,
@@ -52,6 +53,7 @@ def add(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Files and folders.")],
     memory: Folder = Path("memory"),
     base: Base = None,
+    compiler: CompilerName = None,
     checkpoint: CheckpointFolder = None,
     config: ConfigFile = None,
     user_id: UserId = None,
@@ -66,7 +68,9 @@ def add(
     files, missing = find(paths, outside=memory)
     added = Added(files=0)
     if files:
-        with open_memory(memory, base=base, checkpoint=checkpoint, config=config, make=True) as opened:
+        with open_memory(
+            memory, base=base, compiler=compiler, checkpoint=checkpoint, config=config, make=True
+        ) as opened:
             added = add_files(opened, files, user_id=user_id, metadata=pairs)
     added.errors[:0] = missing
     if as_json:

@@ -12,11 +12,18 @@ from parametric_memory.config import MemoryConfig, load_config
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory
+    from parametric_memory.memory.compiler import CompilerKind
     from parametric_memory.store import AtomStore
 
 
 def open_memory(
-    folder: Path, *, base: str | None, checkpoint: Path | None, config: Path | None, make: bool = False
+    folder: Path,
+    *,
+    base: str | None,
+    checkpoint: Path | None,
+    config: Path | None,
+    compiler: CompilerKind | None = None,
+    make: bool = False,
 ) -> ParametricMemory:
     """Load the models and open the memory.
 
@@ -25,6 +32,7 @@ def open_memory(
         base: Name of the base model; the built-in one, if None.
         checkpoint: Folder of the hypernetwork; the one that comes with the package, if None.
         config: TOML file with all other settings.
+        compiler: What turns atoms into weights; if None, what the memory was made with.
         make: Make the memory if it is not there.
 
     Raises:
@@ -39,7 +47,7 @@ def open_memory(
         if not make:
             AtomStore.inspect(folder)
         return ParametricMemory.from_pretrained(
-            base or BUILTIN_BASE, path=folder, checkpoint=checkpoint, config=settings
+            base or BUILTIN_BASE, path=folder, compiler=compiler, checkpoint=checkpoint, config=settings
         )
 
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
@@ -27,6 +27,16 @@ Base = Annotated[
 CheckpointFolder = Annotated[
     Path | None,
     typer.Option("--checkpoint", envvar="PMEM_CHECKPOINT", metavar="DIR", help="Folder of a trained hypernetwork."),
+]
+CompilerName = Annotated[
+    Literal["hypernetwork", "distillation"] | None,
+    typer.Option(
+        "--compiler",
+        envvar="PMEM_COMPILER",
+        help="How atoms become weights: one pass of a trained network, or seconds of gradient steps each on any base "
+        "model. By default what the memory was made with; the hypernetwork for a new one.",
+        show_default=False,
+    ),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", envvar="PMEM_CONFIG", metavar="FILE.toml", help="All other settings.")

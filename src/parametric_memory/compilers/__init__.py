@@ -1,5 +1,6 @@
 """Compilers: atoms in, codes out; codes in, adapters out."""
 
+from parametric_memory.compilers.distillation import DistillationCompiler
 from parametric_memory.compilers.hypernetwork import HypernetworkCompiler
 
-__all__ = ["HypernetworkCompiler"]
+__all__ = ["DistillationCompiler", "HypernetworkCompiler"]

@@ -20,12 +20,11 @@ from typing import Any, Self, TypeAlias
 
 from parametric_memory.adapters import compose, export_peft
 from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
-from parametric_memory.compilers.hypernetwork import HypernetworkCompiler
 from parametric_memory.config import GenerationConfig, MemoryConfig, PromptConfig
-from parametric_memory.errors import CheckpointError, CompilationError, ExtractionError, IngestError
-from parametric_memory.hypernetwork.checkpoint import load_checkpoint, shipped_checkpoint
+from parametric_memory.errors import CompilationError, ExtractionError, IngestError
 from parametric_memory.ingest import RuleExtractor, extract_document
 from parametric_memory.memory.answers import MODES, AnswerStream, Mode, Stopwatch, best_first, citation
+from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind
 from parametric_memory.memory.sources import documents_of
 from parametric_memory.protocols import Backend, Compiler, Extractor, GatingCompiler, KeyEncoder, Router
 from parametric_memory.routing import SentenceTransformerEncoder, SimilarityRouter
@@ -101,6 +100,7 @@ class ParametricMemory:
         *,
         path: str | Path,
         key_encoder: str | Path = BUILTIN_KEY_ENCODER,
+        compiler: CompilerKind | None = None,
         checkpoint: str | Path | None = None,
         config: MemoryConfig | None = None,
         device: str | None = None,
@@ -114,6 +114,9 @@ class ParametricMemory:
             base: The built-in alias, a local folder, or a hub id.
             path: Folder of the memory; made if it is not there.
             key_encoder: The built-in alias, a local folder, or a hub id of a sentence-transformers model.
+            compiler: ``hypernetwork``: one forward pass, with a checkpoint trained on this base model.
+                ``distillation``: seconds of gradient steps an atom, on any base model. By default what the memory at
+                `path` was made with, and the hypernetwork for a new one.
             checkpoint: Folder of a hypernetwork trained on this base model; by default the one in the package.
             config: All other settings.
             device: ``cpu``, ``cuda`` or ``mps``; by default the best there is.
@@ -124,27 +127,22 @@ class ParametricMemory:
         Raises:
             BackendError: If a model cannot be found or loaded.
             CheckpointError: If there is no hypernetwork for this base model.
+            ConfigError: If the compiler is unknown, or has no use for a checkpoint.
+            UnsupportedModelError: If the base model has no modules that distillation can adapt.
             AdapterMismatchError: If the memory or the checkpoint belongs to another base model.
         """
         backend = HuggingFaceBackend.from_pretrained(
             base, device=device, dtype=dtype, device_map=device_map, cache_dir=cache_dir
         )
-        folder = Path(checkpoint) if checkpoint else shipped_checkpoint(backend.fingerprint)
-        if folder is None:
-            raise CheckpointError(
-                f"loading the compiler for {base}: the package has no checkpoint for this base model; train one with "
-                "`pmem train hypernetwork --base …` and pass its folder as checkpoint="
-            )
-        trained = load_checkpoint(folder)
-        compiler = HypernetworkCompiler(backend.model, backend.tokenizer, trained, fingerprint=backend.fingerprint)
+        config = config or MemoryConfig()
+        kind = compiler_kind(path, compiler)
+        made, prompt = compiler_for(backend, kind, checkpoint=checkpoint, config=config.distillation)
         encoder = SentenceTransformerEncoder(
             resolve_key_encoder(key_encoder, cache_dir=cache_dir),
             name=str(key_encoder),
             device=device or str(backend.model.device),
         )
-        return cls(
-            backend=backend, compiler=compiler, key_encoder=encoder, path=path, prompt=trained.prompt, config=config
-        )
+        return cls(backend=backend, compiler=made, key_encoder=encoder, path=path, prompt=prompt, config=config)
 
     # ---------------------------------------------------------------- the write path
 
