@@ -7,7 +7,9 @@ the last digits). The base model's weights are read, never written.
 
 from __future__ import annotations
 
+import os
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -62,6 +64,8 @@ def teach(
     if not pupils:
         return []
     course = _Course(model, pupils, config, first)
+    if os.environ.get("AIM"):
+        course.aim()
     for step in range(1, config.steps + 1):
         active = course.active()
         if not active:
@@ -108,6 +112,26 @@ class _Course:
                 gates[number, : len(gate)] = gate.to(gates)
         return gates
 
+    def aim(self) -> None:
+        """Turn the A of adapters whose B is zero towards what the lessons' gradient sees.
+
+        The gradient G at the unadapted module is sketched as a randomised SVD does: A drawn at random gives G Aᵀ, and an
+        orthonormal basis of that in place of B gives Bᵀ G, whose rows span what G reads. Neither is ever formed.
+        """
+        new = [n for n, p in enumerate(self._pupils) if p.lessons and not any(bool(f.B.any()) for f in p.start.values())]
+        if not new:
+            return
+        everything = [(pupil, number) for pupil in new for number in self._numbers[pupil]]
+        sketch = self._grads(everything)[0][1::2]
+        drawn = [tensor.detach().clone() for tensor in self._factors[::2]]
+        with torch.no_grad():
+            for A, B, dB in zip(self._factors[::2], self._factors[1::2], sketch, strict=True):
+                A[new], B[new] = 0.0, torch.linalg.qr(dB[new]).Q
+        seen = self._grads(everything)[0][::2]
+        with torch.no_grad():
+            for A, B, dA, random_A in zip(self._factors[::2], self._factors[1::2], seen, drawn, strict=True):
+                A[new], B[new] = torch.linalg.qr(dA[new].mT).Q.mT, 0.0
+
     def active(self) -> list[int]:
         """Return the numbers of the pupils who go on learning."""
         return [n for n, losses in enumerate(self.losses) if self._numbers[n] and not _done(losses, self._config)]
@@ -127,9 +151,16 @@ class _Course:
     def step(self, active: Sequence[int]) -> None:
         """Teach each active pupil some of its lessons."""
         chosen = [(pupil, number) for pupil in active for number in self._deal(pupil)]
-        share = {pupil: 1 / sum(p == pupil for p, _ in chosen) for pupil in active}
+        grads, losses = self._grads(chosen)
+        for pupil in active:
+            self.losses[pupil].append(losses[pupil])
+        self._update(active, grads)
+
+    def _grads(self, chosen: Sequence[tuple[int, int]]) -> tuple[list[Tensor], dict[int, float]]:
+        """Return the gradients of all factors, and each pupil's mean loss, over pairs of a pupil and a lesson."""
+        share = {pupil: 1 / count for pupil, count in Counter(pupil for pupil, _ in chosen).items()}
         sums = [torch.zeros_like(tensor) for tensor in self._factors]
-        losses = dict.fromkeys(active, 0.0)
+        losses = dict.fromkeys(share, 0.0)
         for batch in batches([self._lessons[number] for _, number in chosen]):
             rows = [chosen[place] for place in batch]
             each = self._losses(rows) * torch.tensor([share[pupil] for pupil, _ in rows], device=self._device)
@@ -137,9 +168,7 @@ class _Course:
             sums = [total + grad for total, grad in zip(sums, grads, strict=True)]
             for (pupil, _), loss in zip(rows, each.tolist(), strict=True):
                 losses[pupil] += loss
-        for pupil in active:
-            self.losses[pupil].append(losses[pupil])
-        self._update(active, sums)
+        return sums, losses
 
     def _deal(self, pupil: int) -> list[int]:
         """Return the next lessons of a pupil: all of them in a new order, then again."""

@@ -25,7 +25,7 @@ Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
 ANSWER_TOKENS = 24
 QUESTION_TOKENS = 32
-TEMPERATURE = 0.8
+TEMPERATURE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
