@@ -23,7 +23,9 @@ def compiler_kind(path: Path | str, wanted: str | None) -> str:
         ConfigError: If it is neither a hypernetwork nor distillation that is wanted.
     """
     if wanted is not None and wanted not in get_args(CompilerKind):
-        raise ConfigError(f"choosing a compiler: {wanted!r} is none, expected one of {', '.join(get_args(CompilerKind))}")
+        raise ConfigError(
+            f"choosing a compiler: {wanted!r} is none, expected one of {', '.join(get_args(CompilerKind))}"
+        )
     if wanted is not None:
         return wanted
     try:

@@ -84,7 +84,6 @@ def test_an_adapter_does_not_depend_on_what_its_atom_is_called(tiny):
 
 
 def test_the_student_comes_nearer_to_the_teacher(tiny):
-    model, tokenizer = tiny
     compiler = distiller(tiny, steps=30, nll_weight=0.0)
     question = "Which colour is the lighthouse?"
     [adapter] = compiler.distil({"a": [GREEN]}, questions={"a": [question]})

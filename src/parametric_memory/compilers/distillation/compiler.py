@@ -59,9 +59,7 @@ class DistillationCompiler:
         self._model, self._tokenizer = model.eval(), tokenizer
         self._prompt, self._config = prompt or PromptConfig(), config or DistillationConfig()
         self._spec, self._first = _places(model, base_model, fingerprint, self._config)
-        self._teacher = Teacher(
-            model, tokenizer, self._prompt, top_k=self._config.top_k, seed=self._config.seed
-        )
+        self._teacher = Teacher(model, tokenizer, self._prompt, top_k=self._config.top_k, seed=self._config.seed)
 
     @property
     def name(self) -> str:
@@ -244,7 +242,8 @@ class DistillationCompiler:
         if adapter.spec.base_fingerprint != self._spec.base_fingerprint or strangers:
             raise AdapterMismatchError(
                 f"refining the adapter of {adapter.atom_id}: it changes {sorted(adapter.factors)} of "
-                f"{adapter.spec.base_model}, this compiler adapts {list(self._spec.targets)} of {self._spec.base_model}; "
+                f"{adapter.spec.base_model}, this compiler adapts {list(self._spec.targets)} of "
+                f"{self._spec.base_model}; "
                 "give DistillationConfig the layers and the module of the adapter",
                 expected=self._spec,
                 actual=adapter.spec,

@@ -1,8 +1,8 @@
 """Exercises made from a statement's own words: no model is asked, and the answer is known.
 
-What comes in is a sentence, what goes out are questions with answers that stand in it. The questions are not grammatical
-("Ferries leave for what every Tuesday?"): they share words with the ones that people ask, which is what counts. Words
-of the sentence are dropped at random, so that the adapter does not come to depend on all of them.
+What comes in is a sentence, what goes out are questions with answers that stand in it. The questions are not always
+grammatical ("Ferries leave for what every Tuesday?"): they share words with the ones that people ask, which is what
+counts. Words of the sentence are dropped at random, so that the adapter does not come to depend on all of them.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from parametric_memory.types import stable_id
 
 _WORD = re.compile(r"[\w$€£%][\w'’.,/&-]*[\w%]|[\w%$€£]")
-# fmt: off
-_FUNCTION_WORDS = frozenset("""
+_SMALL_WORDS = """
 a an the this that these those and or but nor so yet if because although though while when where which who whom whose
 what how as than of in on at by for with from to into onto over under about after before between during through within
 without against among around upon per via is are was were be been being am has have had do does did can could may might
 must shall should will would not no it its he she they him her them his their we us our you your i me my there here also
 such very more most other another some any each every all both only just then thus however
-""".split())
-# fmt: on
-_MONTHS = "January February March April May June July August September October November December".split()
+"""
+_FUNCTION_WORDS = frozenset(_SMALL_WORDS.split())
+_MONTH = re.compile(r"(January|February|March|April|May|June|July|August|September|October|November|December)\b")
 LONGEST_SPAN = 6
 
 
@@ -77,7 +77,7 @@ def _spans(text: str, words: Sequence[tuple[int, int]]) -> list[_Span]:
             runs.append(_Span(start, end, number, number + 1))
     pairs = [
         _Span(one.start, other.end, one.first, other.last)
-        for one, other in zip(runs, runs[1:], strict=False)
+        for one, other in pairwise(runs)
         if other.last - one.first <= LONGEST_SPAN and text[one.end : other.start].strip() in {"of", "of the", "and"}
     ]
     whole = len(words)
@@ -118,7 +118,7 @@ def _keywords(text: str, words: Sequence[tuple[int, int]], span: _Span, rng: ran
 
 def question_word(answer: str) -> str:
     """Return what asks for such an answer, told by its shape."""
-    if re.fullmatch(r"1\d{3}|20\d{2}|\d{3,4}s", answer) or answer.split()[0] in _MONTHS:
+    if re.fullmatch(r"1\d{3}|20\d{2}|\d{3,4}s", answer) or _MONTH.match(answer):
         return "when"
     if re.match(r"[$€£]?\d", answer):
         return "how many"

@@ -1,7 +1,7 @@
 """The base model's logits where an answer is predicted, and nowhere else.
 
-`answer_logits` runs all of the model and works for any causal LM of transformers. `Shortcut` starts at the first adapted
-layer, from states that were read once: exact for Llama-like models, which is checked before it is trusted.
+`answer_logits` runs all of the model and works for any causal LM of transformers. `Shortcut` starts at the first
+adapted layer, from states that were read once: exact for Llama-like models, which is checked before it is trusted.
 """
 
 from __future__ import annotations

@@ -50,7 +50,12 @@ class Pupil:
 
 
 def teach(
-    model: Any, pupils: Sequence[Pupil], config: DistillationConfig, *, first: int | None, observe: Observe | None = None
+    model: Any,
+    pupils: Sequence[Pupil],
+    config: DistillationConfig,
+    *,
+    first: int | None,
+    observe: Observe | None = None,
 ) -> list[Factors]:
     """Return each pupil's factors after at most ``config.steps`` steps, in float32.
 
@@ -115,21 +120,22 @@ class _Course:
     def aim(self) -> None:
         """Turn the A of adapters whose B is zero towards what the lessons' gradient sees.
 
-        The gradient G at the unadapted module is sketched as a randomised SVD does: A drawn at random gives G Aᵀ, and an
-        orthonormal basis of that in place of B gives Bᵀ G, whose rows span what G reads. Neither is ever formed.
+        The gradient G of ΔW is sketched as a randomised SVD does: with A drawn at random the gradient of B is G Aᵀ, and
+        with an orthonormal basis of that as B the gradient of A is Bᵀ G, whose rows span what G reads.
         """
-        new = [n for n, p in enumerate(self._pupils) if p.lessons and not any(bool(f.B.any()) for f in p.start.values())]
+        new = [
+            n for n, p in enumerate(self._pupils) if p.lessons and not any(bool(f.B.any()) for f in p.start.values())
+        ]
         if not new:
             return
         everything = [(pupil, number) for pupil in new for number in self._numbers[pupil]]
         sketch = self._grads(everything)[0][1::2]
-        drawn = [tensor.detach().clone() for tensor in self._factors[::2]]
         with torch.no_grad():
             for A, B, dB in zip(self._factors[::2], self._factors[1::2], sketch, strict=True):
                 A[new], B[new] = 0.0, torch.linalg.qr(dB[new]).Q
         seen = self._grads(everything)[0][::2]
         with torch.no_grad():
-            for A, B, dA, random_A in zip(self._factors[::2], self._factors[1::2], seen, drawn, strict=True):
+            for A, B, dA in zip(self._factors[::2], self._factors[1::2], seen, strict=True):
                 A[new], B[new] = torch.linalg.qr(dA[new].mT).Q.mT, 0.0
 
     def active(self) -> list[int]:

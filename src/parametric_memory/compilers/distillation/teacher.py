@@ -111,7 +111,9 @@ class Teacher:
             shares = answer_logits(self._model, some).float().log_softmax(dim=-1)
             best = shares.topk(min(self._top_k, shares.shape[-1]), dim=-1)
             lengths = [len(text.answer) for text in some]
-            for number, top, share in zip(numbers, best.indices.split(lengths), best.values.split(lengths), strict=True):
+            for number, top, share in zip(
+                numbers, best.indices.split(lengths), best.values.split(lengths), strict=True
+            ):
                 found[number] = top.clone(), share.clone()
         return [found[number] for number in range(len(texts))]
 

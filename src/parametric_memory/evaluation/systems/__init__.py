@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from parametric_memory.evaluation.systems import reading, weights
+from parametric_memory.evaluation.systems.distilled import DISTILLED
 from parametric_memory.evaluation.systems.library import Library, Setting, gold_atom, holds_answer, scope
 from parametric_memory.evaluation.systems.reading import DOCUMENT_CHARS, cut_around
 from parametric_memory.evaluation.systems.system import (
@@ -59,6 +60,7 @@ SYSTEMS: Mapping[str, Preparation] = {
     "atoms": weights.atoms,
     "atoms_oracle": weights.atoms_oracle,
     "hybrid": weights.hybrid,
+    **DISTILLED,
 }
 
 #: What each system gives the base model with a question.
@@ -72,6 +74,9 @@ DESCRIPTIONS: Mapping[str, str] = {
     "atoms": "the routed atoms' adapters, nothing in the prompt",
     "atoms_oracle": "the gold sentence's adapter, nothing in the prompt: the compiler without the router",
     "hybrid": "the routed atoms' adapters, and the best one's statement in the prompt",
+    "distillation": "the gold sentence's adapter, distilled by gradient steps on exercises made from it",
+    "distillation_oracle": "the same, distilled on the very question: what gradient steps can reach at best",
+    "refined": "the gold sentence's adapter of the memory's compiler, after a few gradient steps",
 }
 
 

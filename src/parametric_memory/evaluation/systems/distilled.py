@@ -1,4 +1,4 @@
-"""Systems whose adapters are distilled by gradient steps, with nothing in the prompt and the gold sentence's atom given.
+"""Systems whose adapters are distilled by gradient steps, nothing in the prompt, the gold sentence's atom given.
 
 ====================  ================================================================================================
 distillation          the gold atom, distilled on exercises that were made from it alone
@@ -22,7 +22,8 @@ from parametric_memory.adapters import compose
 from parametric_memory.compilers.distillation import DistillationCompiler
 from parametric_memory.config import DistillationConfig
 from parametric_memory.evaluation.datasets import Question
-from parametric_memory.evaluation.systems import Given, Library, Preparation
+from parametric_memory.evaluation.systems.library import Library
+from parametric_memory.evaluation.systems.system import Given, Preparation
 from parametric_memory.protocols import GatingCompiler
 from parametric_memory.types import Atom, AtomAdapter
 
@@ -88,8 +89,8 @@ class DistilledSystem:
         return (compiler.name, atom.id, *([question.question] if self._per_question else []))
 
     def _given(self, library: Library, atom: Atom, question: Question, adapter: AtomAdapter) -> Given:
-        gates = [_gates(library, atom, question.question)] if self._gated else None
-        return Given(adapter=compose([adapter], rank_gates=gates), atoms=(atom.id,))
+        weights = [gates(library, atom, question.question)] if self._gated else None
+        return Given(adapter=compose([adapter], rank_gates=weights), atoms=(atom.id,))
 
 
 def distillation_compiler(library: Library, config: DistillationConfig | None = None) -> DistillationCompiler:
@@ -129,11 +130,11 @@ def from_memory(library: Library, compiler: DistillationCompiler, wanted: Sequen
         starts,
         [atom.statement for atom in atoms],
         steps=min(REFINING_STEPS, compiler.config.steps),
-        gate=(lambda question, number: _gates(library, atoms[number], question) or ()) if gated else None,
+        gate=(lambda question, number: gates(library, atoms[number], question) or ()) if gated else None,
     )
 
 
-def _gates(library: Library, atom: Atom, question: str) -> Sequence[float] | None:
+def gates(library: Library, atom: Atom, question: str) -> Sequence[float] | None:
     """Return one weight per rank of the memory's adapter of an atom; None if its compiler has no gates."""
     memory = library.memory
     if not isinstance(memory.compiler, GatingCompiler):
