@@ -26,13 +26,13 @@ from parametric_memory.config import DistillationConfig
 from parametric_memory.evaluation.datasets import Question, read_questions, sample
 from parametric_memory.evaluation.metrics import interval, score
 from parametric_memory.evaluation.systems import SYSTEMS, Given, Library, LibrarySystem, holds_answer, scope
-from parametric_memory.evaluation.systems.distilled import distillation_compiler, gates
+from parametric_memory.evaluation.systems.distilled import REFINING_RATE, distillation_compiler, gates
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.types import Atom, AtomAdapter, Document
 
 BUDGETS = (5, 10, 20, 40)
-REFINED = (0, 5, 10, 20)
-ORACLE = (5, 10, 20)
+REFINED = (0, 5, 10)
+ORACLE = (10, 20)
 
 
 @dataclass(slots=True)
@@ -153,6 +153,7 @@ def refined(course: Course, config: DistillationConfig) -> None:
     compiler.refine(
         starts,
         [atom.statement for atom in atoms],
+        learning_rate=REFINING_RATE,
         gate=lambda question, number: gates(library, atoms[number], question) or (),
         observe=watch,
     )
@@ -199,7 +200,7 @@ def main() -> None:
         for name in ("closed_book", "in_context"):
             if name not in arms:
                 course.answer(name, LibrarySystem(name, library, SYSTEMS[name]), None)
-        parts: list[Callable[[Course, DistillationConfig], None]] = [refined, distilled, oracle]
+        parts: list[Callable[[Course, DistillationConfig], None]] = [distilled, oracle, refined]
         for part in parts:
             part(course, memory.config.distillation)
     print("\n".join(["", *(row(arm, found) for arm, found in course.arms.items())]))

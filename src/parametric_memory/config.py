@@ -117,10 +117,10 @@ class DistillationConfig(_Table):
     layers: int | None = 6
     module: str | None = None
     templates: int = 12
-    questions: int = 4
-    steps: int = 24
+    questions: int = 2
+    steps: int = 32
     rows: int = 4
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     weight_decay: float = 0.0
     top_k: int = 16
     nll_weight: float = 1.0

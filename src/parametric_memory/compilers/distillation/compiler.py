@@ -143,6 +143,7 @@ class DistillationCompiler:
         statements: Sequence[str],
         *,
         steps: int | None = None,
+        learning_rate: float | None = None,
         rank: int | None = None,
         gate: Gate | None = None,
         questions: Mapping[str, Sequence[str]] | None = None,
@@ -154,6 +155,8 @@ class DistillationCompiler:
             adapters: Their targets are this compiler's or fewer.
             statements: One per adapter.
             steps: Instead of the settings'; with 0 the adapters come back as they are.
+            learning_rate: Instead of the settings', which are for new adapters: what was trained wants smaller steps,
+                a hypernetwork's adapters by far.
             rank: Truncate to this rank first; with gates the ranks have to stay as they are.
             gate: Weighs an adapter's ranks for a question, while it learns and whenever it is used.
             questions: By the adapters' ``atom_id``; see `distil`.
@@ -167,6 +170,7 @@ class DistillationCompiler:
             raise ValueError("refining: gates weigh the ranks that an adapter came with; leave out rank=, or gate=")
         starts = [self._start(adapter, rank) for adapter in adapters]
         config = self._config if steps is None else replace(self._config, steps=steps)
+        config = config if learning_rate is None else replace(config, learning_rate=learning_rate)
         names = [adapter.atom_id for adapter in adapters]
         return self._taught(names, starts, [[s] for s in statements], questions, config, observe, gate)
 

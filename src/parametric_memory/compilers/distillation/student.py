@@ -7,7 +7,6 @@ the last digits). The base model's weights are read, never written.
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -69,8 +68,6 @@ def teach(
     if not pupils:
         return []
     course = _Course(model, pupils, config, first)
-    if os.environ.get("AIM"):
-        course.aim()
     for step in range(1, config.steps + 1):
         active = course.active()
         if not active:
@@ -116,27 +113,6 @@ class _Course:
             for number, gate in zip(numbers, pupil.gates or (), strict=bool(pupil.gates)):
                 gates[number, : len(gate)] = gate.to(gates)
         return gates
-
-    def aim(self) -> None:
-        """Turn the A of adapters whose B is zero towards what the lessons' gradient sees.
-
-        The gradient G of ΔW is sketched as a randomised SVD does: with A drawn at random the gradient of B is G Aᵀ, and
-        with an orthonormal basis of that as B the gradient of A is Bᵀ G, whose rows span what G reads.
-        """
-        new = [
-            n for n, p in enumerate(self._pupils) if p.lessons and not any(bool(f.B.any()) for f in p.start.values())
-        ]
-        if not new:
-            return
-        everything = [(pupil, number) for pupil in new for number in self._numbers[pupil]]
-        sketch = self._grads(everything)[0][1::2]
-        with torch.no_grad():
-            for A, B, dB in zip(self._factors[::2], self._factors[1::2], sketch, strict=True):
-                A[new], B[new] = 0.0, torch.linalg.qr(dB[new]).Q
-        seen = self._grads(everything)[0][::2]
-        with torch.no_grad():
-            for A, B, dA in zip(self._factors[::2], self._factors[1::2], seen, strict=True):
-                A[new], B[new] = torch.linalg.qr(dA[new].mT).Q.mT, 0.0
 
     def active(self) -> list[int]:
         """Return the numbers of the pupils who go on learning."""

@@ -31,7 +31,8 @@ from parametric_memory.types import Atom, AtomAdapter
 Wanted: TypeAlias = tuple[Atom, Question]
 Make: TypeAlias = Callable[[Library, DistillationCompiler, Sequence[Wanted]], list[AtomAdapter]]
 
-REFINING_STEPS = 8
+#: A hypernetwork's factors are small where they read and large where they write: a new adapter's rate breaks them.
+REFINING_STEPS, REFINING_RATE = 10, 3e-4
 
 
 @dataclass(slots=True)
@@ -130,6 +131,7 @@ def from_memory(library: Library, compiler: DistillationCompiler, wanted: Sequen
         starts,
         [atom.statement for atom in atoms],
         steps=min(REFINING_STEPS, compiler.config.steps),
+        learning_rate=REFINING_RATE,
         gate=(lambda question, number: gates(library, atoms[number], question) or ()) if gated else None,
     )
 
