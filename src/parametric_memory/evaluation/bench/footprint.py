@@ -17,8 +17,9 @@ DOC_TO_LORA = 9_400
 def measure_bytes(folder: Path, stats: Stats, *, empty: int, source_tokens: int) -> dict[str, Any]:
     """Return bytes per source token of a memory that was closed, so that nothing waits in a log.
 
-    ``beyond_empty`` is the total without what a memory takes that holds nothing: what more text would cost. ``other`` is what is left of the database: full-text index, history, ids, trees, free space. ``tables`` are the
-    pages of every table and index, where SQLite can tell.
+    ``beyond_empty`` is the total without what a memory takes that holds nothing: what more text would cost. ``other``
+    is what is left of the database: full-text index, history, ids, trees, free space. ``tables`` are the pages of every
+    table and index, where SQLite can tell.
 
     Args:
         folder: Of the memory.

@@ -175,10 +175,8 @@ def dtype_of(name: str | None) -> torch.dtype | None:
         BackendError: If there is none.
     """
     found = getattr(torch, name, None) if name else None
-    if name and not isinstance(found, torch.dtype):
-        raise BackendError(
-            f"choosing the dtype {name!r}: torch has none of this name; use bfloat16, float16 or float32"
-        )
+    if name and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise BackendError(f"choosing the dtype {name!r}: it is none of weights; use bfloat16, float16 or float32")
     return found
 
 
