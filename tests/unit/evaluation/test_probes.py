@@ -157,6 +157,27 @@ def test_a_probe_without_questions_says_which_file_it_wants(probed, tmp_path):
         PROBES["counterfactual"](replace(probed, data=tmp_path / "empty"))
 
 
+def test_off_topic_needs_a_second_set(probed, data):
+    for path in data.iterdir():
+        if path.name != "squad1.1.dev.jsonl":
+            path.unlink()
+    with pytest.raises(ConfigError, match="put a second set into"):
+        PROBES["off_topic"](probed)
+    with pytest.raises(ConfigError, match=r"nq_swap\.train"):
+        PROBES["counterfactual"](probed)
+
+
+def test_documents_around_others_are_of_other_sets_and_titles(probed, data):
+    write = (data / "again.dev.jsonl").write_text
+    write("".join(f"{json.dumps(harbour(number) | {'document': 'Other words.'})}\n" for number in range(8)))
+    drawn = list(probed.filler(probed.questions("squad1.1.dev")))
+    assert len({document.doc_id for document in drawn}) == len(drawn)
+    asked = {question.title for question in probed.questions("squad1.1.dev")}
+    assert not asked & {document.title for document in drawn}
+    assert all(not document.doc_id.startswith("squad1.1.dev/") for document in drawn)
+    assert sum(document.doc_id.startswith("again.dev/") for document in drawn) == 1  # their texts are all the same
+
+
 # ---------------------------------------------------------------- one by one
 
 

@@ -19,7 +19,7 @@ ARMS = ("closed_book", "in_context", "in_context_document", "rag_dense", "atoms"
 
 def counterfactual(world: World) -> Findings:
     """Ask every arm what the document says; its answer in the output means that the document was followed."""
-    questions = world.questions("nq_swap.train", only=never_trained)
+    questions = world.questions("nq_swap.train", only=never_trained, others=False)
     rows, answers = [], []
     with world.library(corpus_documents(questions), setting="own") as library:
         for number, arm in enumerate(ARMS):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from parametric_memory.errors import ConfigError
 from parametric_memory.evaluation.datasets import Question
 from parametric_memory.evaluation.probes.asking import Asked, ask, likelihoods, never_silent, with_atoms
 from parametric_memory.evaluation.probes.findings import Findings
@@ -29,7 +30,10 @@ STORED_CHARS = 20_000
 def off_topic(world: World) -> Findings:
     """Ask with nothing, with what is routed, and with four atoms that are injected by force."""
     questions = world.questions("squad1.1.dev", "squad2.0.dev")
-    with world.library(until(world.filler(questions), chars=STORED_CHARS)) as library:
+    others = until(world.filler(questions), chars=STORED_CHARS)
+    if not others:
+        raise ConfigError(f"off_topic needs documents that no question is about: put a second set into {world.data}")
+    with world.library(others) as library:
         arms = _arms(library, world.seed)
         world.progress("off_topic", 0, len(arms))
         bare = ask("off", library, questions, arms["off"])

@@ -63,20 +63,22 @@ class World:
         found = [path for path in sorted(self.data.iterdir()) if path.name.endswith(kinds)]
         return {dataset_name(path): path for path in found}
 
-    def questions(self, *names: str, only: Callable[[Question], bool] = lambda _question: True) -> list[Question]:
+    def questions(
+        self, *names: str, only: Callable[[Question], bool] = lambda _question: True, others: bool = True
+    ) -> list[Question]:
         """Return a sample of answerable questions of the first of these datasets that the folder has.
-
-        Without any of them, of the folder's first file of questions.
 
         Args:
             names: Datasets, the best first.
             only: Which questions may be drawn.
+            others: Without any of these, take the folder's first file of questions.
 
         Raises:
             ConfigError: If nothing in the folder has such questions.
         """
         files = self.files()
-        for name in [*(name for name in names if name in files), *sorted(files.keys() - set(names))]:
+        more = sorted(files.keys() - set(names)) if others else []
+        for name in [*(name for name in names if name in files), *more]:
             try:
                 read = read_questions(files[name])
             except UnreadableDocumentError as error:
@@ -96,6 +98,8 @@ class World:
     def filler(self, beside: Sequence[Question], *, max_chars: int = FILLER_CHARS) -> Iterator[CorpusDocument]:
         """Yield documents of other datasets than these questions', first those to measure with, then the others.
 
+        Their ids begin with the dataset's name: two sets may number their documents alike.
+
         Left out are long ones, and what the questions' own documents say: those of their titles or their texts.
         """
         datasets = {question.dataset for question in beside}
@@ -108,7 +112,7 @@ class World:
                 short = len(document.document) <= max_chars
                 if short and document.document not in seen and document.title not in titles:
                     seen.add(document.document)
-                    yield document
+                    yield document._replace(doc_id=f"{name}/{document.doc_id}")
 
     @contextmanager
     def library(
