@@ -64,7 +64,8 @@ class Transformers(LLM):
     def _call(self, prompt: str, stop: list[str] | None = None, run_manager: Any = None, **_: Any) -> str:  # noqa: ARG002
         ids = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
         made = self.model.generate(**ids, max_new_tokens=32, do_sample=False, pad_token_id=self.tokenizer.eos_token_id)
-        return str(self.tokenizer.decode(made[0, ids.input_ids.shape[1] :], skip_special_tokens=True)).strip()
+        text = str(self.tokenizer.decode(made[0, ids.input_ids.shape[1] :], skip_special_tokens=True)).strip()
+        return min((text.partition(end)[0] for end in stop or ()), key=len, default=text).strip()
 
 
 class MiniLM(Embeddings):
@@ -130,7 +131,7 @@ def prompt_of(wording: Mapping[str, Any], tokenizer: Any) -> PromptTemplate:
 def chain(found: Runnable[str, list[Document]], prompt: PromptTemplate, joint: str, model: LLM) -> Runnable[str, str]:
     """Return the application: a question in, an answer out."""
     shown = found | RunnableLambda(lambda pages: joint.join(page.page_content for page in pages))
-    return {"passages": shown, "question": RunnablePassthrough()} | prompt | model | StrOutputParser()
+    return {"passages": shown, "question": RunnablePassthrough()} | prompt | model.bind(stop=["\n"]) | StrOutputParser()
 
 
 # ---------------------------------------------------------------- its score
