@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from parametric_memory.evaluation.systems import reading, weights
+from parametric_memory.evaluation.reader import reader_digest
+from parametric_memory.evaluation.systems import reading, tuned, weights
 from parametric_memory.evaluation.systems.library import Library, Setting, gold_atom, holds_answer, scope
 from parametric_memory.evaluation.systems.reading import DOCUMENT_CHARS, cut_around
 from parametric_memory.evaluation.systems.system import (
@@ -25,6 +26,7 @@ from parametric_memory.evaluation.systems.system import (
     Preparation,
     System,
 )
+from parametric_memory.evaluation.systems.tuned import with_reader
 from parametric_memory.memory import ParametricMemory
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "gold_atom",
     "holds_answer",
     "scope",
+    "with_reader",
 ]
 
 #: Every system by its name.
@@ -59,6 +62,8 @@ SYSTEMS: Mapping[str, Preparation] = {
     "atoms": weights.atoms,
     "atoms_oracle": weights.atoms_oracle,
     "hybrid": weights.hybrid,
+    "reader": tuned.reader,
+    "reader_document": tuned.reader_document,
 }
 
 #: What each system gives the base model with a question.
@@ -72,6 +77,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "atoms": "the routed atoms' adapters, nothing in the prompt",
     "atoms_oracle": "the gold sentence's adapter, nothing in the prompt: the compiler without the router",
     "hybrid": "the routed atoms' adapters, and the best one's statement in the prompt",
+    "reader": "as in_context, and a LoRA tuned to answer from the prompt",
+    "reader_document": "as in_context_document, and a LoRA tuned to answer from the prompt",
 }
 
 
@@ -87,4 +94,6 @@ DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {
     "in_context_document": reading.choice_digest(lambda choice: choice.zero_shot),
     "rag_bm25": reading.choice_digest(lambda choice: choice.bm25),
     "rag_dense": reading.choice_digest(lambda choice: choice.dense),
+    "reader": lambda memory: reader_digest(memory.backend),
+    "reader_document": lambda memory: reader_digest(memory.backend),
 }
