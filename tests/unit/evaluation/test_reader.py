@@ -4,53 +4,42 @@ from dataclasses import replace
 import pytest
 import torch
 
-from parametric_memory.adapters import export_peft, spec_for
+from parametric_memory.adapters import export_peft
 from parametric_memory.backends import BUILTIN_BASE, HuggingFaceBackend
 from parametric_memory.config import PromptConfig
 from parametric_memory.errors import AdapterError, AdapterMismatchError, ConfigError
 from parametric_memory.evaluation import LibrarySystem
-from parametric_memory.evaluation import reader as readers
 from parametric_memory.evaluation.reader import load_reader, need_reader, reader_digest, shipped_reader
 from parametric_memory.evaluation.systems import SYSTEMS, Given, depends_on, with_reader
 from parametric_memory.testing import TinyBackend
-from parametric_memory.types import ComposedAdapter, LoraFactors
+from parametric_memory.types import LoraFactors
 
 
-@pytest.fixture
-def shipped(tmp_path, monkeypatch, library):
-    """A reader for the tiny base model, among those that come with the package."""
-    backend = library.memory.backend
-    spec = spec_for(backend.model, backend.base_model, last=2)
-    generator = torch.Generator().manual_seed(0)
-    factors = {
-        target: LoraFactors(torch.randn(4, 96, generator=generator), torch.randn(32, 4, generator=generator))
-        for target in spec.targets
-    }
-    made = ComposedAdapter(spec, factors, ())
-    export_peft(made, tmp_path / "readers" / "tiny")
-    monkeypatch.setattr(readers, "SHIPPED", tmp_path / "readers")
-    return made
-
-
-def test_a_reader_is_found_by_the_base_models_weights(shipped):
+def test_a_reader_is_found_by_the_base_models_weights(tiny_reader):
     loaded = load_reader(TinyBackend())
-    assert loaded.spec == shipped.spec
-    assert all(torch.equal(loaded.factors[t].A, shipped.factors[t].A) for t in shipped.spec.targets)
+    assert loaded.spec == tiny_reader.spec
+    assert all(torch.equal(loaded.factors[t].A, tiny_reader.factors[t].A) for t in tiny_reader.spec.targets)
     assert load_reader(TinyBackend(seed=1)) is None
 
 
-@pytest.mark.parametrize(("name", "without"), [("reader", "in_context"), ("reader_document", "in_context_document")])
-def test_a_reader_is_given_what_its_bare_counterpart_is_given(shipped, library, questions, name, without):
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [("reader", "in_context"), ("reader_document", "in_context_document"), ("rag_reader", "rag_dense")],
+)
+def test_a_reader_is_given_what_its_bare_counterpart_is_given(tiny_reader, library, questions, name, without):
     bare = SYSTEMS[without](library, questions)
     read = SYSTEMS[name](library, questions)
-    assert [replace(one, adapter=None) for one in read] == bare
+    assert [replace(one, adapter=None) for one in read] == [replace(one, wording=None) for one in bare]
     adapters = {id(one.adapter) for one in read}
-    assert len(adapters) == 1 and read[0].adapter.spec == shipped.spec
-    texts = [[p.text for p in LibrarySystem(s, library, SYSTEMS[s]).answer(questions)] for s in (name, without)]
+    assert len(adapters) == 1 and read[0].adapter.spec == tiny_reader.spec
+    unread = [replace(one, adapter=None) for one in read]
+    texts = [
+        [p.text for p in LibrarySystem(name, library, lambda *_, g=g: g).answer(questions)] for g in (read, unread)
+    ]
     assert texts[0] != texts[1]
 
 
-def test_any_system_can_read_with_a_reader_of_ones_own(shipped, library, questions, tmp_path, monkeypatch):
+def test_any_system_can_read_with_a_reader_of_ones_own(tiny_reader, library, questions, tmp_path):
     folder = tmp_path / "mine"
     (tmp_path / "readers" / "tiny").rename(folder)
     prepare = with_reader(SYSTEMS["rag_dense"], folder=folder)
@@ -68,16 +57,17 @@ def test_a_base_model_without_a_reader_is_told_how_to_make_one(library, question
     assert depends_on("reader", library.memory) == ""
 
 
-def test_answers_depend_on_the_readers_weights(shipped, library, tmp_path):
-    first = depends_on("reader", library.memory)
+def test_answers_depend_on_the_readers_weights(tiny_reader, library, tmp_path):
+    first, retrieved = (depends_on(name, library.memory) for name in ("reader", "rag_reader"))
     assert first and first == depends_on("reader_document", library.memory) == reader_digest(library.memory.backend)
-    changed = {target: LoraFactors(part.A * 2, part.B) for target, part in shipped.factors.items()}
-    export_peft(replace(shipped, factors=changed), tmp_path / "readers" / "tiny")
+    changed = {target: LoraFactors(part.A * 2, part.B) for target, part in tiny_reader.factors.items()}
+    export_peft(replace(tiny_reader, factors=changed), tmp_path / "readers" / "tiny")
     assert depends_on("reader", library.memory) != first
-    assert depends_on("in_context", library.memory) == ""
+    assert depends_on("rag_reader", library.memory) != retrieved
+    assert first not in depends_on("in_context", library.memory)
 
 
-def test_a_reader_of_another_base_or_a_broken_one_is_refused(shipped, tmp_path):
+def test_a_reader_of_another_base_or_a_broken_one_is_refused(tiny_reader, tmp_path):
     folder = tmp_path / "readers" / "tiny"
     with pytest.raises(AdapterMismatchError, match="made for the base model tiny-0"):
         need_reader(TinyBackend(seed=1), folder)

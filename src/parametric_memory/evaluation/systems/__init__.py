@@ -64,6 +64,7 @@ SYSTEMS: Mapping[str, Preparation] = {
     "hybrid": weights.hybrid,
     "reader": tuned.reader,
     "reader_document": tuned.reader_document,
+    "rag_reader": tuned.rag_reader,
 }
 
 #: What each system gives the base model with a question.
@@ -77,8 +78,9 @@ DESCRIPTIONS: Mapping[str, str] = {
     "atoms": "the routed atoms' adapters, nothing in the prompt",
     "atoms_oracle": "the gold sentence's adapter, nothing in the prompt: the compiler without the router",
     "hybrid": "the routed atoms' adapters, and the best one's statement in the prompt",
-    "reader": "as in_context, and a LoRA tuned to answer from the prompt",
-    "reader_document": "as in_context_document, and a LoRA tuned to answer from the prompt",
+    "reader": "the gold sentence in the prompt, and a LoRA that was tuned to answer from the prompt",
+    "reader_document": "the document in the prompt, cut as for in_context_document, and that LoRA",
+    "rag_reader": "the chunks of rag_dense in the prompt, and that LoRA",
 }
 
 
@@ -87,13 +89,16 @@ def depends_on(system: str, memory: ParametricMemory) -> str:
     return DEPENDENCIES[system](memory) if system in DEPENDENCIES else ""
 
 
+_rag_choice = reading.choice_digest(lambda choice: choice.dense)
+
 #: By the system's name, what tells its answers of one day from those of another: a digest of a file, say.
 DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {
     "in_context": reading.choice_digest(lambda choice: choice.zero_shot),
     "in_context_few": reading.choice_digest(lambda choice: choice.few_shot),
     "in_context_document": reading.choice_digest(lambda choice: choice.zero_shot),
     "rag_bm25": reading.choice_digest(lambda choice: choice.bm25),
-    "rag_dense": reading.choice_digest(lambda choice: choice.dense),
+    "rag_dense": _rag_choice,
     "reader": lambda memory: reader_digest(memory.backend),
     "reader_document": lambda memory: reader_digest(memory.backend),
+    "rag_reader": lambda memory: _rag_choice(memory) + reader_digest(memory.backend),
 }

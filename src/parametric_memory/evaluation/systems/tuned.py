@@ -35,3 +35,4 @@ def with_reader(prepare: Preparation, *, folder: Path | None = None) -> Preparat
 
 reader = with_reader(reading.in_context)
 reader_document = with_reader(reading.in_context_document)
+rag_reader = with_reader(reading.rag_dense)
