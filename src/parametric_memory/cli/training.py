@@ -1,4 +1,4 @@
-"""`pmem train`: compilers for a base model."""
+"""`pmem train`: compilers for a base model, and readers to compare them with."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from parametric_memory.cli.options import Base
 from parametric_memory.cli.printing import stdout
 from parametric_memory.cli.progress import progress
 
-app = typer.Typer(no_args_is_help=True, help="Train a compiler.")
+app = typer.Typer(no_args_is_help=True, help="Train a compiler, or a reader to compare it with.")
 
 
 @app.callback()
 def train() -> None:
-    """Train a compiler."""
+    """Train a compiler, or a reader to compare it with."""
 
 
 @app.command()
@@ -56,5 +56,46 @@ def hypernetwork(  # noqa: PLR0913, PLR0917 - one option each
 
         folder = train_hypernetwork(
             data=data, out=out, base=base or BUILTIN_BASE, config=config, resume=resume, progress=shown
+        )
+    stdout().print(f"wrote {folder}", soft_wrap=True)
+
+
+@app.command()
+def reader(  # noqa: PLR0913, PLR0917 - one option each
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of *.jsonl or *.jsonl.gz with questions.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Takes the log, the state to resume from, the reader.")],
+    base: Base = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    examples: Annotated[int | None, typer.Option(min=1, help="Questions; as many as the steps use by default.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Questions a step.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Adapted layers, counted from the last.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Rank of the LoRA.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0.0, help="At the end of the warm-up.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the questions, their order and the initial weights.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from what --out holds.")] = True,
+) -> None:
+    """Tune a LoRA that answers from the text in the prompt, to compare with. Started again, it goes on where it was."""
+    import torch
+
+    from parametric_memory.backends import BUILTIN_BASE
+    from parametric_memory.evaluation.metrics import token_f1
+    from parametric_memory.training import ReaderConfig, train_reader
+
+    if threads:
+        torch.set_num_threads(threads)
+    given = {
+        "steps": steps, "examples": examples, "batch_size": batch_size, "layers": layers, "rank": rank,
+        "learning_rate": learning_rate, "seed": seed,
+    }  # fmt: skip
+    config = ReaderConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    with progress() as show:
+
+        def shown(step: int, means: Mapping[str, float]) -> None:
+            counts = f"{step}/{config.steps} steps, nll {means['nll']:.2f}, first token {means['first']:.0%}"
+            show("training", step, config.steps, counts)
+
+        folder = train_reader(
+            data=data, out=out, base=base or BUILTIN_BASE, config=config, score=token_f1, resume=resume, progress=shown
         )
     stdout().print(f"wrote {folder}", soft_wrap=True)

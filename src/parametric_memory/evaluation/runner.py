@@ -10,17 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import platform
-import shlex
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias, get_args
@@ -33,6 +27,7 @@ from parametric_memory.evaluation.answers import AnswerFile
 from parametric_memory.evaluation.datasets import Question, dataset_name, read_questions, sample
 from parametric_memory.evaluation.desk import Desk, OpenMemory, Row, Sheet, desk_in_process, sheets_of
 from parametric_memory.evaluation.jobs import Call, Job, work_through
+from parametric_memory.evaluation.machine import circumstances, command
 from parametric_memory.evaluation.report import figures, render
 from parametric_memory.evaluation.systems import GENERATION, SYSTEMS, Library, LibrarySystem, Setting, depends_on
 from parametric_memory.evaluation.timings import measure
@@ -101,7 +96,8 @@ def evaluate(
             for name, hash_ in hashes.items()
             for system in systems
         }
-        _write(out / "settings.json", settings | {"hashes": hashes} | _circumstances(paths, systems, parts))
+        asked = {"files": [str(path) for path in paths], "systems": list(systems)}
+        _write(out / "settings.json", settings | {"hashes": hashes} | asked | circumstances(parts))
         folders = {name: out / "memories" / f"{name}-{hash_}" for name, hash_ in hashes.items()}
         sheets = sheets_of(questions, everything, setting, folders)
         run = _Run(sheets, systems, AnswerFile(out / "answers.jsonl", settings=signed), report)
@@ -114,7 +110,7 @@ def evaluate(
                 for sheet in sheets
             }
     results = {"settings": settings, "datasets": datasets}
-    (out / "report.md").write_text(render(results, command=_command()), encoding="utf-8")
+    (out / "report.md").write_text(render(results, command=command()), encoding="utf-8")
     return _write(out / "results.json", results)
 
 
@@ -265,32 +261,8 @@ def _settings(memory: ParametricMemory, *, limit: int | None, seed: int, setting
     }
 
 
-def _circumstances(paths: Sequence[Path], systems: Sequence[str], memory: ParametricMemory) -> dict[str, Any]:
-    """Return what answers should not depend on, but times do."""
-    model = getattr(memory.backend, "model", None)
-    return {
-        "command": _command(),
-        "files": [str(path) for path in paths],
-        "systems": list(systems),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("torch", "transformers", "sentence-transformers", "chromadb", "numpy")},
-        "machine": {
-            "platform": platform.platform(),
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "device": str(getattr(model, "device", "")),
-        },
-    }
-
-
 def _threads(workers: int) -> int:
     return max(1, torch.get_num_threads() // workers)
-
-
-def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _hash(settings: Mapping[str, Any], questions: Sequence[Question]) -> str:

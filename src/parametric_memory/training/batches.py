@@ -24,6 +24,7 @@ from parametric_memory.hypernetwork.network import HypernetworkConfig
 from parametric_memory.hypernetwork.states import pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
 from parametric_memory.training.data import Corpus, Example
+from parametric_memory.training.run import shuffled
 
 logger = logging.getLogger(__name__)
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
@@ -147,15 +148,11 @@ class ExampleBatches:
         return len(self._drawn)
 
     def order(self, seed: int, epoch: int, size: int) -> list[list[int]]:
-        """Return one epoch's batches of example numbers: shuffled, then grouped by length within runs of 16 batches."""
-        rng = random.Random(f"{seed}/{epoch}")
-        numbers = rng.sample(self._drawn, len(self._drawn))
-        chunks: list[list[int]] = []
-        for run in range(0, len(numbers), 16 * size):
-            group = sorted(numbers[run : run + 16 * size], key=lambda i: sum(map(len, self.questions[i])))
-            chunks += [group[i : i + size] for i in range(0, len(group), size)]
-        rng.shuffle(chunks)
-        return chunks
+        """Return one epoch's batches of example numbers (see `run.shuffled`)."""
+        return shuffled(self._drawn, size=size, seed=seed, epoch=epoch, length=self._length)
+
+    def _length(self, number: int) -> int:
+        return sum(map(len, self.questions[number]))
 
     def batch(
         self, numbers: Sequence[int], *, rng: random.Random, distractors: Sequence[int], drop_gold: float = 0.0

@@ -6,9 +6,6 @@ the frozen base model's upper layers, and learns from the answers' tokens (NLL) 
 
 from __future__ import annotations
 
-import json
-import logging
-import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -23,13 +20,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from parametric_memory.adapters.inject import inject
 from parametric_memory.config import PromptConfig
-from parametric_memory.errors import CheckpointError, NonFiniteLossError
+from parametric_memory.errors import NonFiniteLossError
 from parametric_memory.hypernetwork.network import AtomHypernetwork, directions, features
 from parametric_memory.hypernetwork.states import continue_from
 from parametric_memory.training.batches import Batch, ExampleBatches
 from parametric_memory.training.losses import answer_nll, gate_hits, span_nll
-
-logger = logging.getLogger(__name__)
+from parametric_memory.training.run import fast_dtype, learning_rate, load_state, means, save_state, write_log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,14 +159,14 @@ class Trainer:
                 sums.append(self._one_step(numbers))
                 self.step += 1
                 if self.step % self.config.log_every == 0:
-                    means = _means(sums) | {"seconds": time.monotonic() - began, "questions": len(sums) * len(numbers)}
-                    self._log("train", means)
+                    terms = means(sums) | {"seconds": time.monotonic() - began, "questions": len(sums) * len(numbers)}
+                    write_log(self.out, self.step, "train", terms)
                     sums, began = [], time.monotonic()
                     if progress:
-                        progress(self.step, means)
+                        progress(self.step, terms)
                 if self.step % self.config.evaluate_every == 0 or self.step == self.config.steps:
                     for name, count in (("alone", 0), ("neighbours", 3)):
-                        self._log(f"validation/{name}", self.validate(count))
+                        write_log(self.out, self.step, f"validation/{name}", self.validate(count))
                 if time.monotonic() - saved > self.config.save_seconds or self.step == self.config.steps:
                     self.save()
                     saved = time.monotonic()
@@ -213,7 +209,7 @@ class Trainer:
                 terms = forward(network, self.model, self.targets, batch.to(self.accelerator.device))
             sums.append({name: float(value) for name, value in terms.items()})
         network.train()
-        return _means(sums)
+        return means(sums)
 
     def save(self) -> None:
         """Write everything that going on needs, atomically."""
@@ -225,10 +221,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
         }
-        partial = self.out / "resume.pt.partial"
-        torch.save(state, partial)
-        partial.replace(self.out / "resume.pt")
-        logger.info("training: saved step %d to %s", self.step, self.out)
+        save_state(self.out, state)
 
     def resume(self) -> bool:
         """Go on from the checkpoint in `out`, if there is one; return whether there was.
@@ -236,46 +229,12 @@ class Trainer:
         Raises:
             CheckpointError: If it was made with other settings than these.
         """
-        path = self.out / "resume.pt"
-        if not path.exists():
+        state = load_state(self.out, asdict(self.config), device=self.accelerator.device)
+        if state is None:
             return False
-        state: dict[str, Any] = torch.load(path, map_location=self.accelerator.device, weights_only=True)
-        ours = asdict(self.config)
-        others = {name: value for name, value in state["config"].items() if value != ours.get(name)}
-        if others:
-            raise CheckpointError(
-                f"resuming from {path}: it was made with other settings, {others}, than this run, "
-                f"{ {name: ours.get(name) for name in others} }; use the same ones, or another folder (--out)"
-            )
         self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"].cpu())
         self.step = int(state["step"])
         return True
-
-    def _log(self, kind: str, values: Mapping[str, float]) -> None:
-        line = {"step": self.step, "kind": kind, **{name: round(value, 4) for name, value in values.items()}}
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        logger.info("training: %s", line)
-
-
-def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Return the rate at a step: a linear warm-up, then a linear fall to a twentieth."""
-    rising = min(1.0, (step + 1) / max(1, config.warmup))
-    return config.learning_rate * rising * (0.05 + 0.95 * (1 - step / config.steps))
-
-
-def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each value over the rows that have it (a batch without answers has no first token)."""
-    values = {name: [row[name] for row in rows if not math.isnan(row[name])] for name in rows[0]}
-    return {name: sum(column) / max(1, len(column)) for name, column in values.items()}
-
-
-def fast_dtype() -> torch.dtype:
-    """Return bfloat16 where this machine multiplies its matrices faster than float32 ones, else float32."""
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return torch.bfloat16 if fast else torch.float32

@@ -19,7 +19,8 @@ from parametric_memory.hypernetwork.checkpoint import Checkpoint, save_checkpoin
 from parametric_memory.hypernetwork.network import AtomHypernetwork, calibrate, config_for
 from parametric_memory.training.batches import ExampleBatches
 from parametric_memory.training.data import read_corpus
-from parametric_memory.training.loop import Trainer, TrainingConfig, fast_dtype
+from parametric_memory.training.loop import Trainer, TrainingConfig
+from parametric_memory.training.run import fast_dtype
 
 logger = logging.getLogger(__name__)
 

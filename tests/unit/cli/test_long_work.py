@@ -101,6 +101,18 @@ def test_train_writes_a_checkpoint_of_the_settings_that_were_given(world, base):
     assert world.pmem(*words, "--seed", 7, "--no-resume").exit_code == 0
 
 
-def test_train_without_data_says_what_it_looked_for(world):
-    result = world.pmem("train", "hypernetwork", "--data", "nowhere", "--out", "trained")
+def test_train_reader_writes_a_reader_of_the_settings_that_were_given(world, base):
+    given = {"steps": 2, "batch_size": 2, "examples": 3, "layers": 1, "rank": 2, "learning_rate": 0.01}
+    options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    result = world.pmem("train", "reader", "--data", "data", "--base", base, "--out", "tuned", *options)
+    assert result.exit_code == 0, result.output
+    assert "wrote tuned/reader" in result.stdout
+    training = json.loads((world.path / "tuned" / "reader" / "atom.json").read_text())["provenance"]["training"]
+    assert {name: training["config"][name] for name in given} == given and training["questions"] == 3
+    assert all(isinstance(one["score"], float) for one in training["validation"])
+
+
+@pytest.mark.parametrize("what", ["hypernetwork", "reader"])
+def test_train_without_data_says_what_it_looked_for(world, what):
+    result = world.pmem("train", what, "--data", "nowhere", "--out", "trained")
     assert result.exit_code == Exit.FAILED and "nowhere" in result.stderr

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from parametric_memory.adapters import export_peft, spec_for
 from parametric_memory.evaluation import Library, Question, read_questions
 from parametric_memory.memory import ParametricMemory
-from parametric_memory.types import Document
+from parametric_memory.types import ComposedAdapter, Document, LoraFactors
 
 # Processes of these tests import it too.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -98,3 +100,19 @@ def memory(open_memory: OpenMemory, tmp_path: Path) -> Iterator[ParametricMemory
 @pytest.fixture
 def library(memory: ParametricMemory) -> Library:
     return Library(memory)
+
+
+@pytest.fixture
+def tiny_reader(parts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ComposedAdapter:
+    """A reader for the tiny base model, as if it came with the package."""
+    backend = parts["backend"]
+    spec = spec_for(backend.model, backend.base_model, last=2)
+    random = torch.Generator().manual_seed(0)
+    factors = {
+        target: LoraFactors(torch.randn(4, 96, generator=random), torch.randn(32, 4, generator=random))
+        for target in spec.targets
+    }
+    reader = ComposedAdapter(spec, factors, ())
+    export_peft(reader, tmp_path / "readers" / "tiny")
+    monkeypatch.setattr("parametric_memory.evaluation.reader.SHIPPED", tmp_path / "readers")
+    return reader

@@ -31,7 +31,7 @@ def generated(monkeypatch):
     return calls
 
 
-def test_all_systems_answer_all_questions_and_the_folder_tells_it(world, tmp_path, open_memory):
+def test_all_systems_answer_all_questions_and_the_folder_tells_it(world, tmp_path, open_memory, tiny_reader):
     out = tmp_path / "out"
     results = evaluate([world], list(SYSTEMS), out=out, timed=2, open_memory=open_memory)
     assert json.loads((out / "results.json").read_text()) == results

@@ -70,7 +70,7 @@ def test_only_gold_weights_tell_the_oracle_from_closed_book(library, questions):
     assert [p.text for p in empty.answer(questions)] == [p.text for p in bare]
 
 
-def test_oracles_never_abstain_and_abstaining_is_not_generating(library, questions):
+def test_oracles_never_abstain_and_abstaining_is_not_generating(library, questions, tiny_reader):
     answers = {name: system(name, library).answer(questions) for name in SYSTEMS}
     abstained = {name for name, predictions in answers.items() if any(p.abstained for p in predictions)}
     assert abstained == {"atoms", "hybrid"}

@@ -10,7 +10,8 @@ from parametric_memory.hypernetwork.network import AtomHypernetwork, calibrate, 
 from parametric_memory.testing import tiny_model
 from parametric_memory.training.batches import ExampleBatches
 from parametric_memory.training.data import Corpus, Example
-from parametric_memory.training.loop import Trainer, TrainingConfig, learning_rate
+from parametric_memory.training.loop import Trainer, TrainingConfig
+from parametric_memory.training.run import learning_rate
 
 TARGETS = ("model.layers.2.mlp.down_proj", "model.layers.3.mlp.down_proj")
 NAMES = ["Ada", "Bob", "Cid", "Dan", "Eve", "Fay", "Gus", "Hal"]

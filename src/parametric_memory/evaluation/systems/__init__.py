@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from parametric_memory.evaluation.systems import reading, weights
+from parametric_memory.evaluation.reader import reader_digest
+from parametric_memory.evaluation.systems import reading, tuned, weights
 from parametric_memory.evaluation.systems.distilled import DISTILLED
 from parametric_memory.evaluation.systems.library import Library, Setting, gold_atom, holds_answer, scope
 from parametric_memory.evaluation.systems.reading import DOCUMENT_CHARS, cut_around
@@ -26,6 +27,7 @@ from parametric_memory.evaluation.systems.system import (
     Preparation,
     System,
 )
+from parametric_memory.evaluation.systems.tuned import with_reader
 from parametric_memory.memory import ParametricMemory
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "gold_atom",
     "holds_answer",
     "scope",
+    "with_reader",
 ]
 
 #: Every system by its name.
@@ -57,6 +60,9 @@ SYSTEMS: Mapping[str, Preparation] = {
     "in_context_document": reading.in_context_document,
     "rag_bm25": reading.rag_bm25,
     "rag_dense": reading.rag_dense,
+    "reader": tuned.reader,
+    "reader_document": tuned.reader_document,
+    "rag_reader": tuned.rag_reader,
     "atoms": weights.atoms,
     "atoms_oracle": weights.atoms_oracle,
     "hybrid": weights.hybrid,
@@ -77,6 +83,9 @@ DESCRIPTIONS: Mapping[str, str] = {
     "distillation": "the gold sentence's adapter, distilled by gradient steps on exercises made from it",
     "distillation_oracle": "the same, distilled on the very question: what gradient steps can reach at best",
     "refined": "the gold sentence's adapter of the memory's compiler, after a few gradient steps",
+    "reader": "the gold sentence in the prompt, and a LoRA that was tuned to answer from the prompt",
+    "reader_document": "the document in the prompt, cut as for in_context_document, and that LoRA",
+    "rag_reader": "the chunks of rag_dense in the prompt, and that LoRA",
 }
 
 
@@ -85,11 +94,17 @@ def depends_on(system: str, memory: ParametricMemory) -> str:
     return DEPENDENCIES[system](memory) if system in DEPENDENCIES else ""
 
 
+_rag_choice = reading.choice_digest(lambda choice: choice.dense)
+
 #: By the system's name, what tells its answers of one day from those of another: a digest of a file, say.
 DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {
     "in_context": reading.choice_digest(lambda choice: choice.zero_shot),
     "in_context_few": reading.choice_digest(lambda choice: choice.few_shot),
     "in_context_document": reading.choice_digest(lambda choice: choice.zero_shot),
     "rag_bm25": reading.choice_digest(lambda choice: choice.bm25),
-    "rag_dense": reading.choice_digest(lambda choice: choice.dense),
+    "rag_dense": _rag_choice,
+    "reader": lambda memory: reader_digest(memory.backend),
+    "reader_document": lambda memory: reader_digest(memory.backend),
+    "rag_reader": lambda memory: _rag_choice(memory) + reader_digest(memory.backend),
+    **dict.fromkeys(DISTILLED, lambda memory: repr(memory.config.distillation)),
 }
