@@ -24,7 +24,8 @@ from parametric_memory.compilers import DistillationCompiler
 from parametric_memory.compilers.distillation.student import Factors
 from parametric_memory.config import DistillationConfig
 from parametric_memory.evaluation.datasets import Question, read_questions, sample
-from parametric_memory.evaluation.metrics import interval, score
+from parametric_memory.evaluation.metrics import score
+from parametric_memory.evaluation.statistics import interval
 from parametric_memory.evaluation.systems import SYSTEMS, Given, Library, LibrarySystem, holds_answer, scope
 from parametric_memory.evaluation.systems.distilled import REFINING_RATE, distillation_compiler, gates
 from parametric_memory.memory import ParametricMemory

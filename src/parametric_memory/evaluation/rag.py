@@ -62,7 +62,7 @@ class KeyEmbeddings:
 
 
 class ChunkIndex:
-    """The chunks of some documents, found by words or by keys; embedded once, when the index is made.
+    """The chunks of some documents, found by words or by keys; embedded once, when they are searched or by `embed`.
 
     A question is searched in the chunks of one document, or of all. BM25 counts its words over all of them either way:
     in a document of three chunks it could not tell rare words from frequent ones.
@@ -82,9 +82,12 @@ class ChunkIndex:
         for number, chunk in enumerate(self._chunks):
             self._of[chunk.doc_id].append(number)
         self._embeddings = KeyEmbeddings(encoder)
-        self._embeddings.embed_documents([chunk.text for chunk in self._chunks])
         self._stores: dict[str | None, InMemoryVectorStore] = {}
         self._words = _bm25_retriever(self._chunks)
+
+    def embed(self) -> None:
+        """Embed all chunks now, as a RAG app does before it is asked anything."""
+        self._embeddings.embed_documents([chunk.text for chunk in self._chunks])
 
     def chunks(self, doc_id: str | None = None) -> list[Chunk]:
         """Return the chunks of a document, or of all, in reading order."""

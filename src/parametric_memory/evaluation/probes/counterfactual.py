@@ -8,10 +8,10 @@ from __future__ import annotations
 from statistics import fmean
 
 from parametric_memory.evaluation.datasets import Question, corpus_documents
-from parametric_memory.evaluation.metrics import interval
 from parametric_memory.evaluation.probes.asking import ask
 from parametric_memory.evaluation.probes.findings import Findings
 from parametric_memory.evaluation.probes.world import World
+from parametric_memory.evaluation.statistics import interval
 from parametric_memory.evaluation.systems import SYSTEMS
 
 ARMS = ("closed_book", "in_context", "in_context_document", "rag_dense", "atoms", "atoms_oracle", "hybrid")

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from parametric_memory.evaluation.metrics import containment, interval
+from parametric_memory.evaluation.metrics import containment
 from parametric_memory.evaluation.probes.asking import Asked, ask
 from parametric_memory.evaluation.probes.disagreeing import Disagreement, disagreements
 from parametric_memory.evaluation.probes.findings import Findings
 from parametric_memory.evaluation.probes.world import World
+from parametric_memory.evaluation.statistics import interval
 from parametric_memory.evaluation.systems import SYSTEMS, Library
 
 ARMS = ("closed_book", "atoms", "hybrid", "rag_bm25", "rag_dense")

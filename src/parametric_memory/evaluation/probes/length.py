@@ -14,10 +14,10 @@ from statistics import fmean
 from typing import Any
 
 from parametric_memory.evaluation.datasets import CorpusDocument, Question, corpus_documents
-from parametric_memory.evaluation.metrics import interval
 from parametric_memory.evaluation.probes.asking import Asked, ask
 from parametric_memory.evaluation.probes.findings import Findings
 from parametric_memory.evaluation.probes.world import World, until
+from parametric_memory.evaluation.statistics import interval
 from parametric_memory.evaluation.systems import GENERATION, SYSTEMS, Given, Library, gold_atom
 from parametric_memory.ingest import sentences
 from parametric_memory.protocols import Backend

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
-from parametric_memory.evaluation.metrics import RESAMPLES, interval
+from parametric_memory.evaluation.statistics import RESAMPLES, interval
 
 
 @dataclass(frozen=True, slots=True)

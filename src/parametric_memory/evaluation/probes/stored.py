@@ -14,10 +14,10 @@ from statistics import fmean, median
 from typing import Any
 
 from parametric_memory.evaluation.datasets import CorpusDocument, Question, corpus_documents
-from parametric_memory.evaluation.metrics import interval
 from parametric_memory.evaluation.probes.asking import Asked, ask
 from parametric_memory.evaluation.probes.findings import Findings
 from parametric_memory.evaluation.probes.world import World, add_documents
+from parametric_memory.evaluation.statistics import interval
 from parametric_memory.evaluation.systems import SYSTEMS, Library, holds_answer
 
 KS = (1, 2, 4, 8, 16)

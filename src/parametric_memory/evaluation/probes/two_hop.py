@@ -13,10 +13,10 @@ from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
 from parametric_memory.evaluation.datasets import Question, corpus_documents
-from parametric_memory.evaluation.metrics import interval
 from parametric_memory.evaluation.probes.asking import Asked, ask, with_atoms
 from parametric_memory.evaluation.probes.findings import Findings
 from parametric_memory.evaluation.probes.world import World
+from parametric_memory.evaluation.statistics import interval
 from parametric_memory.evaluation.systems import SYSTEMS, Given, Library, gold_atom, scope
 from parametric_memory.types import Atom, Span
 

@@ -50,6 +50,8 @@ class Library:
             store = self.memory.store
             documents = [store.document(held.id) for held in store.documents()]
             self._chunks[chunk_chars] = ChunkIndex(documents, self.memory.key_encoder, chunk_chars=chunk_chars)
+            if not self.remember:
+                self._chunks[chunk_chars].embed()
         return self._chunks[chunk_chars]
 
     def document(self, question: Question) -> str | None:
