@@ -24,7 +24,7 @@ from parametric_memory.errors import ConfigError
 from parametric_memory.evaluation.bench.clock import Clock, Laps
 from parametric_memory.evaluation.bench.spread import by_stage, ratio
 from parametric_memory.evaluation.bench.workload import Workload
-from parametric_memory.evaluation.systems import PASSAGES, cut_around
+from parametric_memory.evaluation.systems import cut_around
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.memory.answers import best_first
@@ -33,6 +33,8 @@ from parametric_memory.types import ComposedAdapter, Document, Route
 #: Called with what is being done, how many of it are done, and of how many.
 Progress: TypeAlias = Callable[[str, int, int], None]
 
+#: Passages in a prompt of RAG.
+PASSAGES = 4
 #: Characters of a passage of `rag_passages`, as retrieval applications cut them.
 PASSAGE_CHARS = 500
 _GREEDY = GenerationConfig()
