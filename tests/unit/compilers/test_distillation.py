@@ -154,6 +154,16 @@ def test_adapters_of_different_ranks_are_refined_together_as_alone(tiny):
     assert_same(together[0], alone, rtol=1e-3, atol=1e-4)
 
 
+def test_a_target_that_an_adapter_leaves_out_stays_out(tiny):
+    compiler = distiller(tiny)
+    whole = random_adapter(compiler, rank=3)
+    upper = replace(whole, factors={compiler.spec.targets[1]: whole.factors[compiler.spec.targets[1]]})
+    for gate in (None, lambda _question, _number: [1.0] * 3):
+        [refined] = compiler.refine([upper], [GREEN], gate=gate)
+        assert list(refined.factors) == [compiler.spec.targets[1]]
+        assert not torch.equal(refined.factors[compiler.spec.targets[1]].B, upper.factors[compiler.spec.targets[1]].B)
+
+
 def test_ranks_whose_gate_is_closed_are_not_taught(tiny):
     compiler = distiller(tiny)
     given = random_adapter(compiler, rank=4)

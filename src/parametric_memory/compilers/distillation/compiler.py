@@ -192,7 +192,9 @@ class DistillationCompiler:
                 if gate:
                     pupils = [replace(p, gates=self._gates(p, gate, begin + n)) for n, p in enumerate(pupils)]
                 made += teach(self._model, pupils, config, first=self._first, observe=observe) or starts[some]
-        return [AtomAdapter(name, self._spec, factors) for name, factors in zip(names, made, strict=True)]
+        # A target that an adapter left out has no ranks, and stays out.
+        kept = [{target: part for target, part in factors.items() if part.rank} for factors in made]
+        return [AtomAdapter(name, self._spec, factors) for name, factors in zip(names, kept, strict=True)]
 
     def _pupils(
         self,

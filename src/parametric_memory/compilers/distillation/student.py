@@ -108,7 +108,8 @@ class _Course:
 
     def _padded_gates(self) -> Tensor:
         """Return one weight per rank for every lesson, (lessons, rank); 1 where there is no gate."""
-        gates = torch.ones(len(self._lessons), self._factors[0].shape[1], device=self._device)
+        rank = max(A.shape[1] for A in self._factors[::2])
+        gates = torch.ones(len(self._lessons), rank, device=self._device)
         for pupil, numbers in zip(self._pupils, self._numbers, strict=True):
             for number, gate in zip(numbers, pupil.gates or (), strict=bool(pupil.gates)):
                 gates[number, : len(gate)] = gate.to(gates)
@@ -167,7 +168,8 @@ class _Course:
         own = [tensor[index] for tensor in self._factors]
         if self._gates is not None:
             gates = self._gates[[number for _, number in rows], None]
-            own[1::2] = [B * gates for B in own[1::2]]
+            # A target that an adapter leaves out has no ranks.
+            own[1::2] = [B * gates[..., : B.shape[-1]] for B in own[1::2]]
         adapter = {t: LoraFactors(own[2 * n], own[2 * n + 1]) for n, t in enumerate(self._targets)}
         with inject(self._model, adapter):
             if self._shortcut:
