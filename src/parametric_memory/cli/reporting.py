@@ -21,12 +21,10 @@ def report(
     readme: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --docs: a page that gets the short table.")
     ] = None,
-    stored: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --docs: JSON of F1 against stored atoms.")
-    ] = None,
+    probes: Annotated[Path | None, typer.Option(metavar="DIR", help="With --docs: folder of `pmem probe`.")] = None,
     bench: Annotated[Path | None, typer.Option(metavar="FILE", help="With --docs: bench.json of `pmem bench`.")] = None,
     distillation: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --docs: JSON of F1 against seconds of distilling.")
+        Path | None, typer.Option(metavar="FILE", help="With --docs: results.json of runs/distillation.py.")
     ] = None,
 ) -> None:
     """Make the figures and the pages of runs anew. No model is loaded."""
@@ -38,7 +36,7 @@ def report(
     results = read_results(runs)
     written = write_reports(results, out) if out else []
     if docs:
-        named = {"stored": stored, "bench": bench, "distillation": distillation}
+        named = {"probes": probes, "bench": bench, "distillation": distillation}
         extras = {name: path for name, path in named.items() if path}
         written += write_benchmarks(results, docs, extras=extras, readme=readme, sources=runs)
     for path in written:

@@ -1,8 +1,7 @@
 """F1 of systems against something else: the length of documents, stored atoms, seconds; from figures or from JSON.
 
-Files of probes may say their points as ``{"points": [{"atoms": 100, "systems": {"atoms": {"f1": .3}}}]}``, with one
-``system`` a point instead of several, or with ``rows`` for ``points``. An ``interval`` of F1, or ``intervals`` with
-``f1`` in it, may stand beside each F1.
+A file has points in ``rows``, as probes write them, or one point an arm, as ``{"distillation, 20 steps": {"f1": .3,
+"seconds_per_atom": 4}}``: what stands before the comma is the system.
 """
 
 from __future__ import annotations
@@ -26,23 +25,21 @@ class Curve:
         return dict(zip(self.x, self.y, strict=True)).get(x)
 
 
-def curves_of(content: Any, *, x: Sequence[str]) -> dict[str, Curve]:
-    """Return the curves by system of a file of points.
+def curves_of(content: Mapping[str, Any], *, x: str, name: str = "atoms") -> dict[str, Curve]:
+    """Return the curves by system of a file; points that do not say where they lie are left out.
 
     Args:
         content: What was read from the file.
-        x: Keys under which a point may say where it lies; the first that is there counts.
+        x: The key under which a point says where it lies.
+        name: Of the system, for points that do not say it.
     """
-    listed = (
-        content if isinstance(content, list) else next((content[k] for k in ("points", "rows") if k in content), [])
-    )
     found: dict[str, list[tuple[float, float, Sequence[float] | None]]] = {}
-    for point in listed:
-        where = next((float(point[key]) for key in x if point.get(key) is not None), None)
-        if where is not None:
-            for name, scored in _scored(point):
-                found.setdefault(name, []).append((where, scored["f1"], _interval(scored)))
-    return {name: _curve(points) for name, points in found.items()}
+    for named, point in _points(content):
+        f1 = _first(point, "f1", "F1")
+        if point.get(x) is not None and f1 is not None:
+            system = _first(point, "system", "arm") or named or name
+            found.setdefault(system, []).append((float(point[x]), f1, _first(point, "interval", "f1_interval", "95 %")))
+    return {system: _curve(points) for system, points in found.items()}
 
 
 def curves_by_length(datasets: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Curve]]:
@@ -77,16 +74,18 @@ def curves_of_recall(datasets: Mapping[str, Mapping[str, Any]]) -> dict[str, Cur
     return {name: _curve([(k, fmean(values), None) for k, values in by_k.items()]) for name, by_k in found.items()}
 
 
-def _scored(point: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if "systems" in point:
-        yield from point["systems"].items()
-    elif point.get("f1") is not None:
-        yield point.get("system") or point.get("name") or "distillation", point
+def _points(content: Mapping[str, Any]) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
+    """Yield points, with the system's name where the file names it beside the point and not in it."""
+    if "rows" in content:
+        yield from ((None, point) for point in content["rows"])
+        return
+    for arm, point in content.items():
+        if isinstance(point, Mapping):
+            yield arm.partition(",")[0], point
 
 
-def _interval(scored: Mapping[str, Any]) -> Sequence[float] | None:
-    found: Sequence[float] | None = scored.get("interval") or (scored.get("intervals") or {}).get("f1")
-    return found
+def _first(point: Mapping[str, Any], *keys: str) -> Any:
+    return next((point[key] for key in keys if point.get(key) is not None), None)
 
 
 def _weighted(points: Sequence[tuple[float, int]]) -> float:

@@ -18,9 +18,10 @@ from parametric_memory.evaluation.results import Results, portable, read_json
 from parametric_memory.evaluation.sections import SECTIONS, Material, short
 
 SECTION = re.compile(r"<!-- (?P<name>[a-z]+) -->.*?<!-- /(?P=name) -->", re.DOTALL)
+_LEFT_OUT = {"platform", "processor", "files", "folder", "answers"}
 NOT_MEASURED = "Not measured in these runs."
 #: Files of probes and benches that are kept beside the page, and read from there when they are not named.
-EXTRAS = ("stored", "bench", "distillation")
+EXTRAS = ("probes", "bench", "distillation")
 
 
 def write_benchmarks(
@@ -36,7 +37,8 @@ def write_benchmarks(
     Args:
         runs: Results, one per setting (see `parametric_memory.evaluation.results.read_results`).
         folder: Of the page; ``published.json`` in it holds the figures of others.
-        extras: JSON files of ``stored``, ``bench`` and ``distillation``; what is not named is read from the folder.
+        extras: The folder of ``probes``, and the JSON files of ``bench`` and ``distillation``; what is not named is
+            read from where an earlier call has kept it.
         readme: A page that gets the short form, in its section ``figures``.
         sources: Where the results came from: a file that lies in the folder is not written a second time.
 
@@ -103,16 +105,27 @@ def fill(page: Path, sections: Mapping[str, str]) -> Path:
 
 def _extras(folder: Path, named: Mapping[str, Path]) -> dict[str, Mapping[str, Any]]:
     paths = {name: named.get(name, folder / f"{name}.json") for name in EXTRAS}
-    return {name: without_machine(read_json(path)) for name, path in paths.items() if name in named or path.exists()}
+    return {name: without_machine(_read(path)) for name, path in paths.items() if name in named or path.exists()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a file, or the files of all probes in a folder, by the probe's name."""
+    if not path.is_dir():
+        return read_json(path)
+    found = [read_json(one) for one in sorted(path.glob("*.json"))]
+    return {one["probe"]: one for one in found if "probe" in one}
 
 
 def without_machine(content: Any) -> Any:
-    """Return JSON without what names the machine: its platform, its processor, the folders in commands."""
+    """Return JSON without what names the machine: its platform, its processor, the folders in commands.
+
+    Single answers are left out as well: they are for reading where they were made.
+    """
     if isinstance(content, list):
         return [without_machine(one) for one in content]
     if not isinstance(content, dict):
         return content
-    kept = {key: value for key, value in content.items() if key not in {"platform", "processor", "files", "folder"}}
+    kept = {key: value for key, value in content.items() if key not in _LEFT_OUT}
     return {
         key: portable(value) if key == "command" and isinstance(value, str) else without_machine(value)
         for key, value in kept.items()

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 
 from parametric_memory.evaluation import plots
 from parametric_memory.evaluation.curves import curves_by_length, curves_of, curves_of_recall
-from parametric_memory.evaluation.legend import in_order, legend
+from parametric_memory.evaluation.legend import legend
+from parametric_memory.evaluation.probes.findings import cell, columns
 from parametric_memory.evaluation.published import published_section
 from parametric_memory.evaluation.report import about, notes
 from parametric_memory.evaluation.results import Results, portable
@@ -40,6 +41,11 @@ class Material:
     runs: Sequence[Results]
     published: Mapping[str, Any] | None = None
     extras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def probes(self) -> Mapping[str, Any]:
+        """What probes found, by name."""
+        return self.extras.get("probes", {})
 
     @property
     def bench(self) -> Mapping[str, Any]:
@@ -173,31 +179,54 @@ def _length(run: Results, folder: Path, suffix: str) -> str:
 
 
 def _stored(material: Material, folder: Path) -> str:
-    curves = curves_of(material.extras.get("stored", {}), x=("atoms", "stored_atoms", "stored"))
+    found = material.probes.get("stored", {})
+    curves = curves_of(found, x="atoms")
     if not curves:
         return ""
     path = plots.curve_plot(curves, folder / "stored.svg", x="atoms in the memory")
-    return _joined(_picture(path, "Token F1 against the number of stored atoms"), _curve_table(curves, "atoms"))
+    return _joined(_picture(path, "Token F1 against the number of stored atoms"), _probe(found))
+
+
+def _probes(material: Material, _folder: Path) -> str:
+    """Return the tables of the probes that have no section of their own."""
+    return _joined(
+        *(f"**{name}**. {_probe(found)}" for name, found in material.probes.items() if name not in {"stored", "length"})
+    )
+
+
+def _probe(found: Mapping[str, Any]) -> str:
+    """Return what a probe did, and its table."""
+    names = columns(found["rows"])
+    rows = [[cell(row.get(name)) for name in names] for row in found["rows"]]
+    return _joined(found.get("measured", ""), table(names, rows))
+
+
+def _padded(material: Material, folder: Path) -> str:
+    """Return the sweep over lengths: the same questions of documents that are padded."""
+    found = material.probes.get("length", {})
+    curves = curves_of(found, x="tokens")
+    if not curves:
+        return ""
+    path = plots.curve_plot(curves, folder / "padded.svg", x="tokens of the padded document")
+    return _joined(_picture(path, "Token F1 of the same questions of longer and longer documents"), _probe(found))
 
 
 def _distillation(material: Material, folder: Path) -> str:
     found = material.extras.get("distillation", {})
-    curves = curves_of(found, x=("seconds", "seconds_per_atom", "s"))
+    curves = curves_of(found, x="seconds_per_atom", name="distillation")
     if not curves:
         return ""
     path = plots.curve_plot(curves, folder / "distillation.svg", x="seconds per atom")
-    made = f"Made by `{portable(found['command'])}`." if found.get("command") else ""
     picture = _picture(path, "Token F1 against the seconds of distilling an atom")
-    return _joined(picture, _curve_table(curves, "seconds per atom"), made)
+    head = ("arm", "seconds an atom", "token F1", "contains", "EM", "log-likelihood")
+    return _joined(picture, table(head, [_arm(name, arm) for name, arm in found.items() if isinstance(arm, Mapping)]))
 
 
-def _curve_table(curves: Mapping[str, Any], x: str) -> str:
-    rows = []
-    for name in in_order(curves):
-        curve = curves[name]
-        for where, f1, ends in zip(curve.x, curve.y, curve.intervals, strict=True):
-            rows.append([f"`{name}`", f"{where:,.3g}" if where < 1000 else f"{where:,.0f}", between(f1, ends)])
-    return table(("system", x, "token F1"), rows)
+def _arm(name: str, arm: Mapping[str, Any]) -> list[str]:
+    nll = arm.get("nll")
+    cells = [number(arm.get("seconds_per_atom")), between(arm["f1"], arm.get("f1_interval"))]
+    cells += [number(arm.get(measure)) for measure in ("containment", "em")]
+    return [name, *cells, number(None if nll is None else -nll)]
 
 
 def bytes_per_token(bench: Mapping[str, Any]) -> dict[str, float]:
@@ -285,7 +314,9 @@ SECTIONS: Mapping[str, Section] = {
     "recall": _per_run(_recall),
     "refusal": _per_run(_refusal),
     "length": _per_run(_length),
+    "padded": _padded,
     "stored": _stored,
+    "probes": _probes,
     "bytes": _bytes,
     "latency": _latency,
     "distillation": _distillation,

@@ -31,8 +31,22 @@ PUBLISHED = {
     "comparable": ["this"],
     "not_comparable": ["that"],
 }
-STORED = {"points": [{"atoms": n, "systems": {"atoms": {"f1": 1 / n, "interval": [0.0, 1.0]}}} for n in (1, 10, 100)]}
-DISTILLATION = {"points": [{"seconds": s, "f1": 0.1 * s, "system": "distillation"} for s in (1, 2, 4)]}
+STORED = {
+    "probe": "stored",
+    "measured": "Ten questions.",
+    "rows": [{"atoms": n, "F1": 1 / n, "95 %": [0.0, 1.0]} for n in (1, 10, 100)],
+    "answers": [{"question": "Who sees this?"}],
+}
+LENGTH = {
+    "probe": "length",
+    "measured": "Padded.",
+    "rows": [{"arm": arm, "tokens": n, "F1": f1} for arm, f1 in (("atoms", 0.4), ("rag_dense", 0.3)) for n in (9, 99)],
+}
+TWO_HOP = {"probe": "two_hop", "measured": "Two steps.", "rows": [{"arm": "atoms", "F1": 0.125}]}
+DISTILLATION = {
+    f"distillation, {s} steps": {"f1": 0.1 * s, "f1_interval": [0.0, 0.5], "seconds_per_atom": s, "answers": ["x"]}
+    for s in (1, 2, 4)
+} | {"in_context": {"f1": 0.25, "seconds_per_atom": None, "nll": 2.5}}
 BENCH = {
     "parts": {
         "stages": {
@@ -60,7 +74,8 @@ def docs(tmp_path):
     folder.mkdir()
     page = "".join(f"## {name}\n\nWritten by hand.\n\n<!-- {name} -->\n<!-- /{name} -->\n\n" for name in SECTIONS)
     (folder / "index.md").write_text(f"# Benchmarks\n\n{page}", encoding="utf-8")
-    files = {"published": PUBLISHED, "stored": STORED, "distillation": DISTILLATION, "bench": BENCH}
+    probes = {"stored": STORED, "length": LENGTH, "two_hop": TWO_HOP}
+    files = {"published": PUBLISHED, "probes": probes, "distillation": DISTILLATION, "bench": BENCH}
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
     return folder
@@ -138,12 +153,14 @@ def test_a_system_has_one_colour_whatever_stands_beside_it(name):
     assert in_order([name, "atoms"]).index(name) <= 1
 
 
-def test_points_may_name_one_system_or_several():
-    curves = curves_of(STORED, x=("atoms",)) | curves_of(DISTILLATION, x=("seconds",))
+def test_points_are_read_as_probes_and_distillation_write_them():
+    curves = curves_of(STORED, x="atoms") | curves_of(DISTILLATION, x="seconds_per_atom")
     assert curves["atoms"].x == [1.0, 10.0, 100.0]
     assert curves["atoms"].intervals == [[0.0, 1.0]] * 3
     assert curves["distillation"].at(4.0) == pytest.approx(0.4)
-    assert curves_of({}, x=("atoms",)) == {}
+    assert set(curves) == {"atoms", "distillation"}
+    assert set(curves_of(LENGTH, x="tokens")) == {"atoms", "rag_dense"}
+    assert curves_of({}, x="atoms") == {}
 
 
 # ---------------------------------------------------------------- the verdict
@@ -219,17 +236,29 @@ def test_the_benchmarks_page_has_every_section_and_names_no_machine(run, docs):
         assert f"| `{name}` |" in page
     for picture in re.findall(r"\]\((\w+\.svg)\)", page):
         ElementTree.parse(docs / picture)
-    assert "| `atoms` | 300 |" in page and "9,400" in page
+    assert "| `atoms` | 300 |" in page and "9,400" in page and "| atoms | 0.125 |" in page
     everything = "".join(path.read_text(encoding="utf-8") for path in docs.iterdir() if path.suffix in {".md", ".json"})
-    assert not any(told in everything for told in ("someone", "somebox", "/home/"))
+    assert not any(told in everything for told in ("someone", "somebox", "/home/", "Who sees"))
 
 
 def test_what_was_not_measured_is_said(run, docs):
-    for name in ("stored", "bench", "distillation"):
+    for name in ("probes", "bench", "distillation"):
         (docs / f"{name}.json").unlink()
     write_benchmarks(read_results([run]), docs)
     page = (docs / "index.md").read_text(encoding="utf-8")
-    assert page.count("Not measured in these runs.") == 4
+    assert page.count("Not measured in these runs.") == 6
+
+
+def test_the_files_of_probes_are_taken_from_their_folder(run, docs, tmp_path):
+    folder = tmp_path / "probes"
+    folder.mkdir()
+    (docs / "probes.json").unlink()
+    for found in (STORED, TWO_HOP):
+        (folder / f"{found['probe']}.json").write_text(json.dumps(found), encoding="utf-8")
+    (folder / "other.json").write_text("{}", encoding="utf-8")
+    write_benchmarks(read_results([run]), docs, extras={"probes": folder})
+    assert set(json.loads((docs / "probes.json").read_text())) == {"stored", "two_hop"}
+    assert "Two steps." in (docs / "index.md").read_text(encoding="utf-8")
 
 
 def test_several_settings_stand_beside_one_another(run, docs, tmp_path):
