@@ -173,8 +173,8 @@ def _card(trainer: ReaderTrainer, measures: Sequence[Measure], machine: str) -> 
     spec, config = trainer.spec, trainer.config
     return f"""# Reader for {spec.base_model}
 
-A LoRA of rank {config.rank} in `{spec.targets[0]}` … `{spec.targets[-1]}` that answers from the text in the prompt, in
-few words: what answers from weights are compared with on equal terms of style.
+A LoRA of rank {config.rank} in `{spec.targets[0]}` … `{spec.targets[-1]}` that answers from the
+text in the prompt, in few words: what answers from weights are compared with on equal terms of style.
 Base weights: fingerprint `{spec.base_fingerprint}`. Made by `pmem train reader`.
 
 Tuned for {config.steps} steps of {config.batch_size} questions over {len(trainer.train)} questions ({machine}). On

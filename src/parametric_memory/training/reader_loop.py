@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,8 @@ class Lora(nn.Module):
         super().__init__()
         self.targets = tuple(targets)
         generator = torch.Generator().manual_seed(seed)
-        sizes = [(module.in_features, module.out_features) for module in map(model.get_submodule, targets)]
+        linears: list[Any] = [model.get_submodule(target) for target in targets]
+        sizes = [(int(linear.in_features), int(linear.out_features)) for linear in linears]
         starts = [(torch.rand(rank, d_in, generator=generator) * 2 - 1) / math.sqrt(d_in) for d_in, _ in sizes]
         self.A = nn.ParameterList([nn.Parameter(start) for start in starts])
         self.B = nn.ParameterList([nn.Parameter(torch.zeros(d_out, rank)) for _, d_out in sizes])
@@ -94,7 +96,7 @@ def forward(lora: Lora | None, model: nn.Module, batch: ReadingBatch, *, layer: 
         batch: What is read.
         layer: The first adapted layer.
     """
-    with inject(model, lora and lora.factors()):
+    with inject(model, None if lora is None else lora.factors()):
         states = continue_from(model, batch.states, batch.mask, layer)
     answered = batch.targets >= 0
     logits = model.get_output_embeddings()(states[answered]).float()  # type: ignore[operator]
