@@ -51,7 +51,7 @@ def test_eval_takes_several_files_and_prints_json(questions):
 
 
 def test_every_mistake_of_an_eval_is_told_before_a_model_is_loaded(questions, monkeypatch):
-    monkeypatch.setattr("parametric_memory.cli.evaluating.open_memory", None)
+    monkeypatch.setattr("parametric_memory.cli.evaluating.open_memory", lambda *_, **__: pytest.fail("it was opened"))
     result = questions.pmem("eval", "--data", "north.jsonl", "--systems", "magic,fairy", "--out", "out")
     assert result.exit_code == Exit.FAILED
     assert "magic" in result.stderr and "fairy" in result.stderr
