@@ -22,7 +22,7 @@ from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import directions, features
 from parametric_memory.hypernetwork.states import pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
-from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, TokenGates
+from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, TokenGates
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
@@ -109,12 +109,16 @@ class HypernetworkCompiler:
             CorruptAdapterError: If a payload cannot be decoded.
             AdapterMismatchError: If a code was made by another compiler.
         """
-        adapters = []
-        for code in codes:
-            u, tokens = self._decode(code)
-            factors = self._network.factors(u, directions(self._model, tokens))
-            adapters.append(AtomAdapter(code.atom_id, self.spec, dict(zip(self.spec.targets, factors, strict=True))))
-        return adapters
+        if not codes:
+            return []
+        us, tokens = zip(*map(self._decode, codes), strict=True)
+        # All atoms at once: the network's keys are made for the call, not for each of its atoms.
+        together = self._network.factors(torch.cat(us), directions(self._model, torch.cat(tokens)))
+        parts = [_split(factors, [len(u) for u in us]) for factors in together]
+        return [
+            AtomAdapter(code.atom_id, self.spec, dict(zip(self.spec.targets, factors, strict=True)))
+            for code, factors in zip(codes, zip(*parts, strict=True), strict=True)
+        ]
 
     @torch.inference_mode()
     def gate(self, question: str, codes: Sequence[AtomCode]) -> TokenGates:
@@ -203,6 +207,18 @@ class HypernetworkCompiler:
                 f"(T, {self._network.config.width}); compile its document again"
             )
         return tensors["code"].float().to(self._device), tensors["tokens"].long().to(self._device)
+
+
+def _split(together: LoraFactors, lengths: Sequence[int]) -> list[LoraFactors]:
+    """Return each atom's factors, given those of all: first the continuing ranks of all atoms, then the starting ones.
+
+    Args:
+        together: A is (2 R, d_in) and B is (d_out, 2 R), for R tokens in all.
+        lengths: Tokens per atom.
+    """
+    A = zip(*(half.split(lengths) for half in together.A.chunk(2)), strict=True)
+    B = zip(*(half.split(lengths, dim=1) for half in together.B.chunk(2, dim=1)), strict=True)
+    return [LoraFactors(torch.cat(a), torch.cat(b, dim=1)) for a, b in zip(A, B, strict=True)]
 
 
 def _failure(atom: Atom, problem: str) -> CompilationError:

@@ -57,6 +57,17 @@ def test_an_atom_longer_than_the_encoder_keeps_all_its_tokens(compiler):
     assert next(iter(adapter.factors.values())).rank == 2 * (len(long.text) + 1)
 
 
+def test_adapters_made_together_are_those_made_one_by_one(compiler):
+    codes = compiler.compile([atom("Ada is here." + " More." * n, number=n) for n in range(4)])
+    assert compiler.materialise([]) == []
+    for code, adapter in zip(codes, compiler.materialise(codes), strict=True):
+        [alone] = compiler.materialise([code])
+        assert adapter.atom_id == alone.atom_id
+        for target, factors in alone.factors.items():
+            torch.testing.assert_close(adapter.factors[target].A, factors.A)
+            torch.testing.assert_close(adapter.factors[target].B, factors.B)
+
+
 def test_gates_weigh_every_rank_and_shares_sum_to_one_with_nothing(compiler):
     codes = compiler.compile([atom("Ada is here.", number=0), atom("Bob is there.", number=1)])
     gates = compiler.gate("Where is Bob?", codes)
