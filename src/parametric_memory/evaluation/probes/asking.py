@@ -8,7 +8,7 @@ from typing import Any
 
 from parametric_memory.evaluation.datasets import Question
 from parametric_memory.evaluation.metrics import Scores, score
-from parametric_memory.evaluation.systems import Given, Library, LibrarySystem, Prediction, Preparation
+from parametric_memory.evaluation.systems import Given, Library, LibrarySystem, Place, Prediction, Preparation
 from parametric_memory.evaluation.systems.weights import injected, to_atoms
 from parametric_memory.types import Atom
 
@@ -62,13 +62,22 @@ def likelihoods(
     for begin, part in zip(range(0, len(questions), TOGETHER), _parts(questions), strict=True):
         given = prepare(library, part)
         turns = [
-            memory.prompt.conversation(question.question, one.passages)
+            (one.wording or memory.prompt).conversation(question.question, one.passages)
             for question, one in zip(part, given, strict=True)
         ]
         wanted = texts[begin : begin + TOGETHER]
         sums = memory.backend.loglikelihood(turns, wanted, adapters=[one.adapter for one in given])
         found += [total / tokens if tokens else None for total, tokens in sums]
     return found
+
+
+def places(library: Library, asked: Asked) -> list[Place]:
+    """Return the places that an answer stands on, best first: of its atoms, or of the passages that it was shown."""
+    if asked.prediction.atoms:
+        atoms = [library.memory.store.get(atom_id) for atom_id in asked.prediction.atoms]
+        return [Place(str(atom.metadata["doc_id"]), atom.span) for atom in atoms]
+    shown = {"rag_bm25": library.reading.bm25.passages, "rag_dense": library.reading.dense.passages}
+    return list(asked.prediction.evidence[: shown.get(asked.arm, 0)])
 
 
 def with_atoms(choose: Callable[[Library, Question], Sequence[Atom]]) -> Preparation:

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from parametric_memory.evaluation.metrics import containment
-from parametric_memory.evaluation.probes.asking import Asked, ask
+from parametric_memory.evaluation.probes.asking import Asked, ask, places
 from parametric_memory.evaluation.probes.disagreeing import Disagreement, disagreements
 from parametric_memory.evaluation.probes.findings import Findings
 from parametric_memory.evaluation.probes.world import World
@@ -46,7 +46,7 @@ def _judged(asked: Asked, made: Disagreement, library: Library) -> dict[str, Any
     """Return which value the answer says, and which documents it stands on."""
     says = {"newer": made.new, "older": made.old}
     said = [age for age, value in says.items() if containment(asked.text, value)]
-    cited = [library.memory.store.get(atom_id).metadata["doc_id"] for atom_id in asked.prediction.atoms]
+    cited = [place.doc_id for place in places(library, asked)]
     return {
         "says": "both" if len(said) == 2 else said[0] if said else "neither",
         "first": cited[0] if cited else None,

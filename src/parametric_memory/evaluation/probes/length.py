@@ -58,7 +58,12 @@ def _ask(arm: str, library: Library, questions: Sequence[Question], tokens: int)
         return ask(arm, library, questions, SYSTEMS[arm])
     if tokens + AROUND + GENERATION.max_new_tokens > window(library.memory.backend):
         return []
-    return ask(arm, library, questions, lambda _library, some: [Given((question.document,)) for question in some])
+    wording = library.reading.zero_shot
+
+    def shown(_library: Library, some: Sequence[Question]) -> list[Given]:
+        return [Given((question.document,), wording=wording) for question in some]
+
+    return ask(arm, library, questions, shown)
 
 
 def window(backend: Backend) -> float:

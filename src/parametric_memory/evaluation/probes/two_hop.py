@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
 from parametric_memory.evaluation.datasets import Question, corpus_documents
-from parametric_memory.evaluation.probes.asking import Asked, ask, with_atoms
+from parametric_memory.evaluation.probes.asking import Asked, ask, places, with_atoms
 from parametric_memory.evaluation.probes.findings import Findings
 from parametric_memory.evaluation.probes.world import World
 from parametric_memory.evaluation.statistics import interval
@@ -50,8 +50,8 @@ def two_hop(world: World) -> Findings:
                 answers += [one.record(set=name) for one in asked]
     return Findings(
         "Questions that need several sentences, each asked of its own document with all its distractors. Covered: the "
-        "needed places that an atom of the route lies in (`level` says what they are places of); `all needed` gives "
-        "the base model an atom of each place.",
+        "needed places that an atom of the route, or a passage in the prompt, meets; `level` says what they are places "
+        "of. `all needed` gives the base model an atom of each place.",
         rows,
         answers,
     )
@@ -91,7 +91,11 @@ def _arms(needed: dict[str, Needed]) -> dict[str, Any]:
 
     def shown(library: Library, questions: Sequence[Question]) -> list[Given]:
         found = [chosen(library, question) for question in questions]
-        return [Given(tuple(a.statement for a in atoms), atoms=tuple(a.id for a in atoms)) for atoms in found]
+        wording = library.reading.zero_shot
+        return [
+            Given(tuple(a.statement for a in atoms), atoms=tuple(a.id for a in atoms), wording=wording)
+            for atoms in found
+        ]
 
     return {
         "closed_book": SYSTEMS["closed_book"],
@@ -104,7 +108,11 @@ def _arms(needed: dict[str, Needed]) -> dict[str, Any]:
 
 def _within(atoms: Sequence[Atom], span: Span) -> list[Atom]:
     """Return the atoms that share characters with a span."""
-    return [atom for atom in atoms if atom.span.start < span.end and span.start < atom.span.end]
+    return [atom for atom in atoms if _meet(atom.span, span)]
+
+
+def _meet(one: Span, other: Span) -> bool:
+    return one.start < other.end and other.start < one.end
 
 
 def _row(
@@ -129,8 +137,8 @@ def _row(
 
 
 def _covered(asked: Asked, library: Library, needed: Needed) -> float | None:
-    """Return which share of the needed places an atom that was used lies in; None if it used none, or needs none."""
+    """Return which share of the needed places an answer stands on; None if nothing is needed, or closed-book."""
     if not needed.spans or asked.arm == "closed_book":
         return None
-    used = [library.memory.store.get(atom_id) for atom_id in asked.prediction.atoms]
-    return fmean(float(bool(_within(used, span))) for span in needed.spans)
+    used = [place.span for place in places(library, asked)]
+    return fmean(float(any(_meet(one, span) for one in used)) for span in needed.spans)
