@@ -13,7 +13,7 @@ from parametric_memory.evaluation.tables import NOTHING, number, table
 
 Datasets = Mapping[str, Mapping[str, Any]]
 #: Arms that read, the fairest first: one whose style is that of the answers, then the one that has the document.
-_READING = ("reader", "in_context_document", "in_context")
+_READING = ("reader_document", "reader", "in_context_document", "in_context")
 
 
 def published_section(theirs: Mapping[str, Any], results: Mapping[str, Any], *, bytes_per_token: float | None) -> str:

@@ -119,9 +119,9 @@ def _circumstances(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def portable(command: str) -> str:
     """Return a command without the folders of the machine that ran it: files of absolute paths stand in ``DATA``."""
-    return shlex.join(
-        f"DATA/{Path(word).name}" if re.match(r"/|[A-Za-z]:\\|~", word) else word for word in shlex.split(command)
-    )
+    # Started with `python -m parametric_memory.cli`.
+    words = ["pmem" if word == "__main__.py" else word for word in shlex.split(command)]
+    return shlex.join(f"DATA/{Path(word).name}" if re.match(r"/|[A-Za-z]:\\|~", word) else word for word in words)
 
 
 def _rows(path: Path, hashes: Mapping[str, str], systems: Sequence[str]) -> dict[str, dict[str, list[Row]]]:
