@@ -142,8 +142,8 @@ class HypernetworkCompiler:
         present = torch.ones(together.shape[:2], dtype=torch.bool, device=self._device)
         gates = self._network.gates(together, present, states, seen)
         ranks = self._network.rank_gates(gates)[0]
-        speaking, starting = (torch.split(half, lengths) for half in ranks.chunk(2))
-        shares = torch.split(gates.inside[0, :-1].exp(), lengths)
+        speaking, starting = (half.split_with_sizes(lengths) for half in ranks.chunk(2))
+        shares = gates.inside[0, :-1].exp().split_with_sizes(lengths)
         return TokenGates(
             ranks=tuple(tuple(torch.cat(pair).tolist()) for pair in zip(speaking, starting, strict=True)),
             shares=tuple(float(share.sum()) for share in shares),
@@ -216,8 +216,8 @@ def _split(together: LoraFactors, lengths: Sequence[int]) -> list[LoraFactors]:
         together: A is (2 R, d_in) and B is (d_out, 2 R), for R tokens in all.
         lengths: Tokens per atom.
     """
-    A = zip(*(half.split(lengths) for half in together.A.chunk(2)), strict=True)
-    B = zip(*(half.split(lengths, dim=1) for half in together.B.chunk(2, dim=1)), strict=True)
+    A = zip(*(half.split_with_sizes(lengths) for half in together.A.chunk(2)), strict=True)
+    B = zip(*(half.split_with_sizes(lengths, dim=1) for half in together.B.chunk(2, dim=1)), strict=True)
     return [LoraFactors(torch.cat(a), torch.cat(b, dim=1)) for a, b in zip(A, B, strict=True)]
 
 

@@ -158,7 +158,7 @@ def _bm25_retriever(chunks: Sequence[Chunk]) -> Any:
             # The package says with every import that it is no longer looked after.
             warnings.simplefilter("ignore", DeprecationWarning)
             from langchain_community.retrievers import BM25Retriever
-        from rank_bm25 import BM25Plus  # type: ignore[import-untyped]  # it has no stubs
+        from rank_bm25 import BM25Plus
     except ImportError as error:
         raise _missing("langchain-community and rank-bm25") from error
     # BM25+: with the retriever's default a word that half of the chunks hold counts for nothing.

@@ -208,7 +208,9 @@ def lesson_losses(logits: Tensor, lessons: Sequence[Lesson], *, nll_weight: floa
     """
     means = []
     predicted = logits.float().log_softmax(dim=-1)
-    for part, lesson in zip(predicted.split([len(lesson.text.answer) for lesson in lessons]), lessons, strict=True):
+    for part, lesson in zip(
+        predicted.split_with_sizes([len(lesson.text.answer) for lesson in lessons]), lessons, strict=True
+    ):
         answer = torch.tensor(lesson.text.answer, device=logits.device)
         nll = -part.gather(-1, answer[:, None]).mean()
         if lesson.top is None or lesson.shares is None:

@@ -112,7 +112,7 @@ class Teacher:
             best = shares.topk(min(self._top_k, shares.shape[-1]), dim=-1)
             lengths = [len(text.answer) for text in some]
             for number, top, share in zip(
-                numbers, best.indices.split(lengths), best.values.split(lengths), strict=True
+                numbers, best.indices.split_with_sizes(lengths), best.values.split_with_sizes(lengths), strict=True
             ):
                 found[number] = top.clone(), share.clone()
         return [found[number] for number in range(len(texts))]
@@ -121,7 +121,7 @@ class Teacher:
     def _generate(self, prompts: Sequence[list[int]], tokens: int, *, seeds: Sequence[str] = ()) -> list[str]:
         """Continue prompts: greedily, or drawn with one seed a row."""
         device = next(self._model.parameters()).device
-        settings = GenerationConfig(
+        settings = GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=tokens, do_sample=False, eos_token_id=self._end, pad_token_id=self._end
         )
         texts: dict[int, str] = {}
