@@ -31,7 +31,7 @@ from parametric_memory.evaluation.systems.distilled import REFINING_RATE, distil
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.types import Atom, AtomAdapter, Document
 
-BUDGETS = (5, 10, 20, 40)
+BUDGETS = (5, 10, 20, 32)
 REFINED = (0, 5, 10)
 ORACLE = (10, 20)
 
