@@ -209,15 +209,15 @@ class HypernetworkCompiler:
         return tensors["code"].float().to(self._device), tensors["tokens"].long().to(self._device)
 
 
-def _split(together: LoraFactors, lengths: Sequence[int]) -> list[LoraFactors]:
+def _split(together: LoraFactors, lengths: list[int]) -> list[LoraFactors]:
     """Return each atom's factors, given those of all: first the continuing ranks of all atoms, then the starting ones.
 
     Args:
         together: A is (2 R, d_in) and B is (d_out, 2 R), for R tokens in all.
         lengths: Tokens per atom.
     """
-    A = zip(*(half.split(lengths) for half in together.A.chunk(2)), strict=True)
-    B = zip(*(half.split(lengths, dim=1) for half in together.B.chunk(2, dim=1)), strict=True)
+    A = zip(*(torch.split(half, lengths) for half in together.A.chunk(2)), strict=True)
+    B = zip(*(torch.split(half, lengths, dim=1) for half in together.B.chunk(2, dim=1)), strict=True)
     return [LoraFactors(torch.cat(a), torch.cat(b, dim=1)) for a, b in zip(A, B, strict=True)]
 
 
