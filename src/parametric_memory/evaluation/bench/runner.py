@@ -97,8 +97,8 @@ def bench(
         work = _Work(out, Path(folder), opener or Pretrained(), load, config, progress or _silent)
         for part in (name for name in PARTS if name in parts):
             logger.info("measuring %s", part)
-            made = _MEASURES[part](work)
-            results["parts"][part] = {**work.circumstances, **made}
+            told = work.circumstances
+            results["parts"][part] = told | _MEASURES[part](work)
             # After every part: what is killed later has this much.
             _write(out, results)
         work.close()
