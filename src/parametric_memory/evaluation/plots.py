@@ -47,11 +47,14 @@ def f1_by_set(datasets: Datasets, path: Path) -> Path:
     columns = min(_MAX_COLUMNS, len(datasets))
     lines = -(-len(datasets) // columns)
     size = (1.8 + 2.1 * columns, lines * (0.75 + 0.2 * len(names)))
+    found = [_estimate(one) for dataset in datasets.values() for one in dataset["systems"].values()]
+    highest = max([0.01, *(max(f1, *(ends or (f1,))) for f1, ends in filter(None, found))])
     with _figure(path, size, rows=lines, columns=columns, sharey=True, sharex=True) as (_, panels):
         for panel, (title, dataset) in zip(panels, datasets.items(), strict=False):
             panel.set_title(title)
             _dots(panel, {name: _estimate(dataset["systems"].get(name)) for name in names})
-            panel.set_xlim(left=0)
+            # Said, not found: panels share the axis, and the first one would settle it for all.
+            panel.set_xlim(0, 1.05 * highest)
         for panel in panels[len(datasets) :]:
             panel.set_visible(False)
         for panel in panels[max(0, len(datasets) - columns) : len(datasets)]:

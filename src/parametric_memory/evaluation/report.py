@@ -73,6 +73,6 @@ did. The better plain RAG arm of a set is chosen on these very answers, so the d
 
 Log-likelihood: nats per token of the first right answer, where the system did not abstain (compared where neither did,
 so on questions that the more careful one took on). Recall@k: of the questions that a single sentence answers, the share
-for which it is among the first k places that the system looked at. Refusal: how well abstaining tells unanswerable
-questions apart. Tokens: retrieved text in the prompt, on average. Times: questions asked one at a time, the systems in
-turn; compare them as ratios, within this run only."""
+for which it is among the first k places that the system looked at; a chunk is a larger place than a sentence and
+easier to hit. Refusal: how well abstaining tells unanswerable questions apart. Tokens: retrieved text in the prompt, on
+average. Times: questions asked one at a time, the systems in turn; compare them as ratios, within this run only."""

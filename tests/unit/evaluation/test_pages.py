@@ -119,6 +119,20 @@ def test_a_picture_may_be_a_png_and_is_the_same_each_time(results, tmp_path):
         assert picture.getextrema()[3][1] == 255
 
 
+def test_no_panel_cuts_off_what_another_one_shows(tmp_path, monkeypatch):
+    ends = []
+    real = plots._dots
+
+    def seen(panel, estimates):
+        real(panel, estimates)
+        ends.append(panel)
+
+    monkeypatch.setattr(plots, "_dots", seen)
+    low, high = ({"systems": {"atoms": {"f1": f1, "intervals": {"f1": [0.0, f1 + 0.1]}}}} for f1 in (0.1, 0.8))
+    plots.f1_by_set({"low": low, "high": high}, tmp_path / "f1.svg")
+    assert all(panel.get_xlim()[1] > 0.9 for panel in ends)
+
+
 def test_without_matplotlib_the_error_names_the_extra(results, tmp_path, monkeypatch):
     real = builtins.__import__
 
