@@ -32,9 +32,8 @@ _STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.5, "lines.markersize": 5,
     "svg.fonttype": "none", "svg.hashsalt": "parametric-memory", "figure.dpi": 100, "savefig.dpi": 160,
 }  # fmt: skip
-#: Colours of the stages of an answer, the longest first; they repeat after the last.
+#: Colours of the stages of an answer, the longest first.
 _STAGES = ("#3f8ed6", "#d87f00", "#0f9d72", "#c0569f", "#a08a00", "#8a72d8", "#c4574a", "#2aa5a5", "#7d6a5a")
-_NONE = {"p50": 0.0}
 _MAX_COLUMNS = 4
 
 
@@ -162,16 +161,19 @@ def bytes_against_f1(points: Mapping[str, tuple[float, float]], path: Path) -> P
 
 
 def latency(systems: Mapping[str, Any], path: Path) -> Path:
-    """Draw where the time of an answer goes: a bar per system, stacked from the medians of its stages."""
-    stages = list(dict.fromkeys(stage for one in systems.values() for stage in one["stages"] if stage != "total"))
-    longest = sorted(stages, key=lambda stage: -max(one["stages"].get(stage, _NONE)["p50"] for one in systems.values()))
-    size = (8.4, 1.5 + 0.42 * len(systems))
-    with _figure(path, size) as (_, (panel,)):
+    """Draw where the time of an answer goes: a bar per system, stacked from the medians of its stages.
+
+    Each of the longest stages has a colour of its own; what is too short to be seen is one piece, "the rest".
+    """
+    medians = {name: {stage: ms["p50"] for stage, ms in one["stages"].items()} for name, one in systems.items()}
+    stages = list(dict.fromkeys(stage for one in medians.values() for stage in one if stage != "total"))
+    longest = sorted(stages, key=lambda stage: -max(one.get(stage, 0.0) for one in medians.values()))[: len(_STAGES)]
+    shown = [stage for stage in stages if stage in longest]
+    with _figure(path, (8.4, 1.5 + 0.42 * len(systems))) as (_, (panel,)):
         ends = dict.fromkeys(systems, 0.0)
-        for stage in stages:
-            widths = [one["stages"].get(stage, _NONE)["p50"] for one in systems.values()]
-            # The long stages get the first colours: those that repeat are too thin to be taken for one another.
-            colour = _STAGES[longest.index(stage) % len(_STAGES)]
+        for stage in [*shown, "the rest"]:
+            widths = [_piece(one, stage, shown) for one in medians.values()]
+            colour = _STAGES[longest.index(stage)] if stage in longest else "0.6"
             panel.barh(list(systems), widths, left=list(ends.values()), label=stage, color=colour, height=0.62)
             ends = {name: end + width for (name, end), width in zip(ends.items(), widths, strict=True)}
         for row, end in enumerate(ends.values()):
@@ -182,6 +184,13 @@ def latency(systems: Mapping[str, Any], path: Path) -> Path:
         panel.set_xlabel("ms, medians by stage")
         panel.legend(ncols=6, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, fontsize=8)
     return path
+
+
+def _piece(medians: Mapping[str, float], stage: str, shown: Sequence[str]) -> float:
+    """Return a stage's milliseconds; of "the rest", those of all stages that are not shown."""
+    if stage in shown:
+        return medians.get(stage, 0.0)
+    return sum(ms for other, ms in medians.items() if other not in shown and other != "total")
 
 
 # ---------------------------------------------------------------- parts of pictures
