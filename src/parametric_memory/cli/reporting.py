@@ -30,8 +30,7 @@ def report(
     """Make the figures and the pages of runs anew. No model is loaded."""
     if out is None and docs is None:
         raise typer.BadParameter("say where to write: --out DIR, --docs DIR, or both")
-    from parametric_memory.evaluation.pages import write_benchmarks, write_reports
-    from parametric_memory.evaluation.results import read_results
+    from parametric_memory.evaluation.report import read_results, write_benchmarks, write_reports
 
     results = read_results(runs)
     written = write_reports(results, out) if out else []

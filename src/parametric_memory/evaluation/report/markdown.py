@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from parametric_memory.evaluation.curves import curves_by_length
-from parametric_memory.evaluation.figures import figures, overall
-from parametric_memory.evaluation.legend import legend
-from parametric_memory.evaluation.tables import (
+from parametric_memory.evaluation.report.curves import curves_by_length
+from parametric_memory.evaluation.report.legend import legend
+from parametric_memory.evaluation.report.tables import (
     against_table,
     length_table,
     main_table,
@@ -19,9 +18,7 @@ from parametric_memory.evaluation.tables import (
     refusal_table,
     set_line,
 )
-from parametric_memory.evaluation.verdict import verdict
-
-__all__ = ["figures", "notes", "overall", "render"]
+from parametric_memory.evaluation.report.verdict import verdict
 
 
 def render(results: Mapping[str, Any], *, command: str) -> str:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from parametric_memory.errors import UnreadableDocumentError
-from parametric_memory.evaluation.figures import figures, overall
-from parametric_memory.evaluation.legend import in_order
+from parametric_memory.evaluation.report.figures import figures, overall
+from parametric_memory.evaluation.report.legend import in_order
 from parametric_memory.types import stable_id
 
 #: What ``results.json`` holds: settings, circumstances, datasets, overall.

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from parametric_memory.evaluation.figures import MEASURES, clear
-from parametric_memory.evaluation.legend import in_order, is_rag
-from parametric_memory.evaluation.tables import NAMES, between, number, ours
+from parametric_memory.evaluation.report.figures import MEASURES, clear
+from parametric_memory.evaluation.report.legend import in_order, is_rag
+from parametric_memory.evaluation.report.tables import NAMES, between, number, ours
 
 
 @dataclass(frozen=True, slots=True)

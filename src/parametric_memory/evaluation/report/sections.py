@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from parametric_memory.evaluation import plots
-from parametric_memory.evaluation.curves import curves_by_length, curves_of, curves_of_recall
-from parametric_memory.evaluation.legend import legend
 from parametric_memory.evaluation.probes.findings import cell, columns
-from parametric_memory.evaluation.published import published_section
-from parametric_memory.evaluation.report import about, notes
-from parametric_memory.evaluation.results import Results, portable
-from parametric_memory.evaluation.tables import (
+from parametric_memory.evaluation.report import plots
+from parametric_memory.evaluation.report.curves import curves_by_length, curves_of, curves_of_recall
+from parametric_memory.evaluation.report.legend import legend
+from parametric_memory.evaluation.report.markdown import about, notes
+from parametric_memory.evaluation.report.published import published_section
+from parametric_memory.evaluation.report.results import Results, portable
+from parametric_memory.evaluation.report.tables import (
     against_table,
     between,
     length_table,
@@ -31,7 +31,7 @@ from parametric_memory.evaluation.tables import (
     set_line,
     table,
 )
-from parametric_memory.evaluation.verdict import verdict
+from parametric_memory.evaluation.report.verdict import verdict
 
 
 @dataclass(frozen=True, slots=True)

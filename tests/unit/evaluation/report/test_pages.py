@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from parametric_memory.errors import MissingDependencyError, UnreadableDocumentError
-from parametric_memory.evaluation import plots
-from parametric_memory.evaluation.curves import curves_by_length, curves_of, curves_of_recall
-from parametric_memory.evaluation.legend import KNOWN, entry, in_order
-from parametric_memory.evaluation.pages import fill, write_benchmarks, write_reports
-from parametric_memory.evaluation.report import figures
-from parametric_memory.evaluation.results import read_results
-from parametric_memory.evaluation.sections import SECTIONS
-from parametric_memory.evaluation.verdict import comparisons, decisive, verdict
+from parametric_memory.evaluation.report import figures, plots
+from parametric_memory.evaluation.report.curves import curves_by_length, curves_of, curves_of_recall
+from parametric_memory.evaluation.report.legend import KNOWN, entry, in_order
+from parametric_memory.evaluation.report.pages import fill, write_benchmarks, write_reports
+from parametric_memory.evaluation.report.results import read_results
+from parametric_memory.evaluation.report.sections import SECTIONS
+from parametric_memory.evaluation.report.verdict import comparisons, decisive, verdict
 
 PUBLISHED = {
     "sources": {"Paper": "https://example.org/paper"},

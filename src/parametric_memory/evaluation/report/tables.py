@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from parametric_memory.evaluation.curves import Curve
-from parametric_memory.evaluation.figures import PLAIN_RAG
-from parametric_memory.evaluation.legend import in_order
 from parametric_memory.evaluation.metrics import KS
+from parametric_memory.evaluation.report.curves import Curve
+from parametric_memory.evaluation.report.figures import PLAIN_RAG
+from parametric_memory.evaluation.report.legend import in_order
 
 Dataset = Mapping[str, Any]
 

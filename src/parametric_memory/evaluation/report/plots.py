@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parametric_memory.errors import MissingDependencyError
-from parametric_memory.evaluation.curves import Curve
-from parametric_memory.evaluation.legend import entry, in_order, is_rag
 from parametric_memory.evaluation.metrics import KS
+from parametric_memory.evaluation.report.curves import Curve
+from parametric_memory.evaluation.report.legend import entry, in_order, is_rag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from parametric_memory.errors import UnreadableDocumentError
-from parametric_memory.evaluation.report import render
-from parametric_memory.evaluation.results import Results, portable, read_json
-from parametric_memory.evaluation.sections import SECTIONS, Material, short
+from parametric_memory.evaluation.report.markdown import render
+from parametric_memory.evaluation.report.results import Results, portable, read_json
+from parametric_memory.evaluation.report.sections import SECTIONS, Material, short
 
 SECTION = re.compile(r"<!-- (?P<name>[a-z]+) -->.*?<!-- /(?P=name) -->", re.DOTALL)
 _LEFT_OUT = {"platform", "processor", "files", "folder", "answers"}
@@ -35,7 +35,7 @@ def write_benchmarks(
     """Fill in ``index.md`` of a folder, and draw and keep beside it what it shows; return what was written.
 
     Args:
-        runs: Results, one per setting (see `parametric_memory.evaluation.results.read_results`).
+        runs: Results, one per setting (see `parametric_memory.evaluation.report.results.read_results`).
         folder: Of the page; ``published.json`` in it holds the figures of others.
         extras: The folder of ``probes``, and the JSON files of ``bench`` and ``distillation``; what is not named is
             read from where an earlier call has kept it.

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from parametric_memory.evaluation.legend import is_given, is_rag
 from parametric_memory.evaluation.metrics import KS, normalise, recall_at, refusal, refusal_curve
+from parametric_memory.evaluation.report.legend import is_given, is_rag
 from parametric_memory.evaluation.statistics import (
     Array,
     Interval,

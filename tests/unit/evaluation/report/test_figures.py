@@ -9,7 +9,7 @@ from evaluation_rows import CIRCUMSTANCES, SETTINGS, row, rows_of, write_run
 
 from parametric_memory.errors import UnreadableDocumentError
 from parametric_memory.evaluation.report import figures, overall, render
-from parametric_memory.evaluation.results import portable, read_results
+from parametric_memory.evaluation.report.results import portable, read_results
 
 ROWS = [
     row(1),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parametric_memory.evaluation.tables import NOTHING, number, table
+from parametric_memory.evaluation.report.tables import NOTHING, number, table
 
 Datasets = Mapping[str, Mapping[str, Any]]
 #: Arms that read, the fairest first: one whose style is that of the answers, then the one that has the document.
