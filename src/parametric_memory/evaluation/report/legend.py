@@ -35,7 +35,7 @@ KNOWN: dict[str, Entry] = {
     "closed_book": Entry("nothing", "", _GREY, "o"),
     "in_context": Entry("text", "", _BLUE, "o"),
     "in_context_document": Entry("text", "", _BLUE, "s"),
-    "in_context_few": Entry("text", "solved examples and the gold sentence in the prompt", _BLUE, "^"),
+    "in_context_few": Entry("text", "", _BLUE, "^"),
     "reader": Entry("text", "", _BLUE, "D"),
     "reader_document": Entry("text", "", _BLUE, "P"),
     "rag_bm25": Entry("rag", "", _ORANGE, "o"),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from parametric_memory.evaluation.datasets import Question
 from parametric_memory.evaluation.metrics import containment, normalise
 from parametric_memory.evaluation.prompts import ReadingChoice, reading_choice
 from parametric_memory.evaluation.rag import ChunkIndex
+from parametric_memory.evaluation.reader import need_reader
 from parametric_memory.memory import ParametricMemory
-from parametric_memory.types import Atom, Candidate, Metadata, Route
+from parametric_memory.types import Atom, Candidate, ComposedAdapter, Metadata, Route
 
 Setting: TypeAlias = Literal["own", "corpus"]
 
@@ -34,11 +36,22 @@ class Library:
         self._gold: dict[str, Atom | None] = {}
         self._routes: dict[str, Route] = {}
         self._chunks: dict[int, ChunkIndex] = {}
+        self._readers: dict[Path | None, ComposedAdapter] = {}
 
     @cached_property
     def reading(self) -> ReadingChoice:
         """How systems that read ask this memory's base model."""
         return reading_choice(self.memory.backend.fingerprint, self.memory.prompt)
+
+    def reader(self, folder: Path | None = None) -> ComposedAdapter:
+        """Return the base model's reader, or that of a folder; read from disk only once.
+
+        Raises:
+            ConfigError: If the base model has none.
+        """
+        if folder not in self._readers:
+            self._readers[folder] = need_reader(self.memory.backend, folder)
+        return self._readers[folder]
 
     def chunks(self, chunk_chars: int) -> ChunkIndex:
         """Return the documents as a RAG app holds them, in chunks; made once per size.

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from parametric_memory.evaluation.datasets import Question
-from parametric_memory.evaluation.reader import need_reader
 from parametric_memory.evaluation.systems import reading
 from parametric_memory.evaluation.systems.library import Library
 from parametric_memory.evaluation.systems.system import Given, Preparation
@@ -26,7 +25,7 @@ def with_reader(prepare: Preparation, *, folder: Path | None = None) -> Preparat
 
     def prepared(library: Library, questions: Sequence[Question]) -> list[Given]:
         # One object for all rows: the backend then keeps a single copy of its factors.
-        adapter = need_reader(library.memory.backend, folder)
+        adapter = library.reader(folder)
         # The reader was tuned behind the library's own wording.
         return [replace(given, adapter=adapter, wording=None) for given in prepare(library, questions)]
 
