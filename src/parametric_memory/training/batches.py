@@ -23,7 +23,7 @@ from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.network import HypernetworkConfig
 from parametric_memory.hypernetwork.states import pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
-from parametric_memory.training.data import Corpus, Example
+from parametric_memory.training.corpus import Corpus, Example, Place
 from parametric_memory.training.run import shuffled
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class ExampleBatches:
     ) -> None:
         self.corpus, self.model, self.config = corpus, model, config
         self.ids = atom_ids(tokenizer, corpus.texts)
-        usable = [e for e in examples if 0 < len(self.ids[e.gold]) <= config.max_tokens]
+        usable = [e for e in examples if e.places and 0 < len(self.ids[e.anchor]) <= config.max_tokens]
         prompts = [prompt_ids(tokenizer, prompt.conversation(example.question)) for example in usable]
         answers = tokenizer([" " + example.answer for example in usable], add_special_tokens=False).input_ids
         end = end_of_turn(tokenizer)
@@ -118,9 +118,9 @@ class ExampleBatches:
         keep = [i for i, (p, a) in enumerate(self.questions) if len(p) + len(a) <= 160]
         self.questions, self.examples = [self.questions[i] for i in keep], [usable[i] for i in keep]
         spans = tokenizer(
-            [" " + corpus.texts[e.gold] for e in self.examples], add_special_tokens=False, return_offsets_mapping=True
+            [" " + corpus.texts[e.anchor] for e in self.examples], add_special_tokens=False, return_offsets_mapping=True
         )
-        self.spans = [_token_span(o, e) for o, e in zip(spans["offset_mapping"], self.examples, strict=True)]
+        self.spans = [_token_span(o, e.places[0]) for o, e in zip(spans["offset_mapping"], self.examples, strict=True)]
         self._windows, self._place = self._make_windows(tokenizer)
         drawn = range(len(self.examples))
         # A sample, not the first ones: files follow one another.
@@ -135,7 +135,7 @@ class ExampleBatches:
         """Pack the documents that examples need into windows; return them and each atom's (window, offset)."""
         made: list[Window] = []
         place: dict[int, tuple[int, int]] = {}
-        for document in sorted({self.corpus.document_of[e.gold] for e in self.examples}):
+        for document in sorted({self.corpus.document_of[e.anchor] for e in self.examples}):
             atoms = [a for a in self.corpus.documents[document] if 0 < len(self.ids[a]) <= self.config.max_tokens]
             context = self.corpus.contexts[document]
             for window in windows(tokenizer, context, [self.ids[atom] for atom in atoms]):
@@ -166,7 +166,7 @@ class ExampleBatches:
                 other rows' atoms.
             drop_gold: Share of the rows with distractors whose own atom is left out, so that nothing answers them.
         """
-        golds = [self.examples[number].gold for number in numbers]
+        golds = [self.examples[number].anchor for number in numbers]
         routes = [self._route(gold, golds, rng, rng.choice(distractors), drop_gold) for gold in golds]
         atoms = sorted({atom for route in routes for atom in route})
         self._fill_atoms(atoms)
@@ -208,7 +208,7 @@ class ExampleBatches:
         targets = torch.full((len(numbers), width), -100)
         for row, number in enumerate(numbers):
             prompt, answer = self.questions[number]
-            if self.examples[number].gold in routes[row]:
+            if self.examples[number].anchor in routes[row]:
                 targets[row, len(prompt) - 1 : len(prompt) - 1 + len(answer)] = torch.tensor(answer)
         return targets
 
@@ -220,7 +220,7 @@ class ExampleBatches:
         inside = torch.zeros(len(numbers), R + 1, dtype=torch.bool)
         start = torch.zeros(len(numbers), R + 1, dtype=torch.bool)
         for row, (number, route) in enumerate(zip(numbers, routes, strict=True)):
-            at, gold = 0, self.examples[number].gold
+            at, gold = 0, self.examples[number].anchor
             for atom in route:
                 length = len(self.ids[atom])
                 indices[row, at : at + length] = torch.arange(first[atom], first[atom] + length)
@@ -265,8 +265,7 @@ def end_of_turn(tokenizer: Tokenizer) -> int:
     return int(tokenizer.eos_token_id)
 
 
-def _token_span(offsets: Sequence[tuple[int, int]], example: Example) -> tuple[int, int]:
+def _token_span(offsets: Sequence[tuple[int, int]], place: Place) -> tuple[int, int]:
     """Return the half-open range of the atom's tokens that overlap the answer (texts are tokenised behind a space)."""
-    begin, end = example.start + 1, example.start + 1 + len(example.answer)
-    inside = [i for i, (a, b) in enumerate(offsets) if a < end and b > begin]
+    inside = [i for i, (a, b) in enumerate(offsets) if a < place.end + 1 and b > place.begin + 1]
     return inside[0], inside[-1] + 1

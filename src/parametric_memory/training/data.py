@@ -12,12 +12,12 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from parametric_memory.errors import TrainingError
-from parametric_memory.ingest import sentences
+from parametric_memory.training.corpus import Corpus, Example, Place
 from parametric_memory.types import stable_id
 
 logger = logging.getLogger(__name__)
@@ -48,52 +48,6 @@ DEFAULT_MIXTURE = {
 }
 MAX_DOCUMENT_CHARS = 4000
 VALIDATION_SHARE = 0.03
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One question: ``gold`` is the index of the atom that answers it, ``start`` the answer's place in its text."""
-
-    question: str
-    answer: str
-    gold: int
-    start: int
-
-
-@dataclass(slots=True)
-class Corpus:
-    """Atoms' texts, the documents they come from (as ranges of atoms), and examples over them."""
-
-    texts: list[str] = field(default_factory=list)
-    document_of: list[int] = field(default_factory=list)
-    documents: list[range] = field(default_factory=list)
-    contexts: list[str] = field(default_factory=list)
-    train: list[Example] = field(default_factory=list)
-    validation: list[Example] = field(default_factory=list)
-    _known: dict[tuple[str, ...], range] = field(default_factory=dict)
-    _sentences: dict[str, list[str]] = field(default_factory=dict)
-
-    def siblings(self, atom: int) -> list[int]:
-        """Return the other atoms of the same document."""
-        return [other for other in self.documents[self.document_of[atom]] if other != atom]
-
-    def split(self, document: str) -> list[str]:
-        """Return the sentences of a document, on one line each."""
-        if document not in self._sentences:
-            self._sentences[document] = [" ".join(span.of(document).split()) for span in sentences(document)]
-        return self._sentences[document]
-
-    def add(self, texts: Sequence[str], title: str) -> range:
-        """Return the atoms of a document's sentences, adding it if it is new."""
-        key = (title, *texts)
-        if key not in self._known:
-            atoms = range(len(self.texts), len(self.texts) + len(texts))
-            self.texts.extend(texts)
-            self.document_of.extend([len(self.documents)] * len(texts))
-            self.documents.append(atoms)
-            self.contexts.append(title)
-            self._known[key] = atoms
-        return self._known[key]
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -158,7 +112,7 @@ def _add(corpus: Corpus, row: dict[str, Any], *, alone: bool) -> bool:
         return False
     index, start = found
     atom = corpus.add(texts[index : index + 1], title)[0] if alone else corpus.add(texts, title)[index]
-    example = Example(row["question"].strip(), answer, atom, start)
+    example = Example(row["question"].strip(), answer, (atom,), (Place(atom, start, start + len(answer)),))
     (corpus.validation if held_out(document, title=title) else corpus.train).append(example)
     return True
 

@@ -16,7 +16,8 @@ from parametric_memory.adapters.spec import spec_for
 from parametric_memory.backends import BUILTIN_BASE, HuggingFaceBackend
 from parametric_memory.config import GenerationConfig
 from parametric_memory.errors import TrainingError
-from parametric_memory.training.data import Corpus, Example, read_corpus
+from parametric_memory.training.corpus import Corpus, Example
+from parametric_memory.training.data import read_corpus
 from parametric_memory.training.reader_loop import ReaderConfig, ReaderTrainer
 from parametric_memory.training.readings import Reading, readings
 from parametric_memory.training.run import fast_dtype
@@ -100,14 +101,14 @@ def trainable(corpus: Corpus) -> list[Example]:
 
     Files quote one another: a sentence of a held-out article may be a document of its own in another file.
     """
-    held_out = {corpus.document_of[example.gold] for example in corpus.validation}
+    held_out = {corpus.document_of[example.anchor] for example in corpus.validation}
     sentences = {corpus.texts[atom] for document in held_out for atom in corpus.documents[document]}
     quoting = {
         number
         for number, document in enumerate(corpus.documents)
         if any(corpus.texts[atom] in sentences for atom in document)
     }
-    return [example for example in corpus.train if corpus.document_of[example.gold] not in quoting]
+    return [example for example in corpus.train if corpus.document_of[example.anchor] not in quoting]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from parametric_memory.config import PromptConfig
 from parametric_memory.hypernetwork.chat import answer_ids, prompt_ids
 from parametric_memory.hypernetwork.states import pad, states_at
 from parametric_memory.training.batches import end_of_turn
-from parametric_memory.training.data import Corpus, Example
+from parametric_memory.training.corpus import Corpus, Example
 from parametric_memory.types import Conversation
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
@@ -97,7 +97,7 @@ def _reading(tokenizer: Tokenizer, example: Example, turns: Conversation) -> Rea
 def _passages(
     corpus: Corpus, example: Example, examples: Sequence[Example], alone: float, rng: random.Random
 ) -> list[str]:
-    gold = example.gold
+    gold = example.anchor
     if rng.random() < alone:
         return [_statement(corpus, gold)]
     count = rng.randint(1, MAX_OTHERS)
@@ -108,7 +108,7 @@ def _passages(
         return corpus.texts[begin : begin + size]
     siblings = corpus.siblings(gold)
     others = rng.sample(siblings, min(count, len(siblings)))
-    others += [rng.choice(examples).gold for _ in range(count - len(others))]
+    others += [rng.choice(examples).anchor for _ in range(count - len(others))]
     return [_statement(corpus, atom) for atom in sorted({gold, *others})]
 
 

@@ -26,7 +26,7 @@ def test_a_corpus_holds_documents_sentence_by_sentence(tmp_path):
     write(tmp_path, [ROW, {**ROW, "question": "Where does Ada live?", "answers": ["Delft"]}])
     corpus = read_corpus(tmp_path, {"mine": Source(10)})
     assert corpus.texts == ["Ada lives in Delft.", "Bob lives in Ghent."]
-    golds = {example.question: corpus.texts[example.gold] for example in [*corpus.train, *corpus.validation]}
+    golds = {example.question: corpus.texts[example.anchor] for example in [*corpus.train, *corpus.validation]}
     assert golds == {"Where does Bob live?": corpus.texts[1], "Where does Ada live?": corpus.texts[0]}
     assert corpus.siblings(0) == [1]
 
@@ -44,8 +44,8 @@ def test_validation_holds_out_whole_documents(tmp_path):
     ]
     write(tmp_path, rows)
     corpus = read_corpus(tmp_path, {"mine": Source(1000)})
-    held_out = {corpus.document_of[example.gold] for example in corpus.validation}
-    assert held_out and not held_out & {corpus.document_of[example.gold] for example in corpus.train}
+    held_out = {corpus.document_of[example.anchor] for example in corpus.validation}
+    assert held_out and not held_out & {corpus.document_of[example.anchor] for example in corpus.train}
 
 
 def test_what_is_held_out_depends_on_the_title_or_else_on_the_text(tmp_path):
@@ -55,7 +55,7 @@ def test_what_is_held_out_depends_on_the_title_or_else_on_the_text(tmp_path):
     ]
     write(tmp_path, rows)
     corpus = read_corpus(tmp_path, {"mine": Source(1000)})
-    found = {corpus.texts[example.gold + 1] for example in corpus.validation}
+    found = {corpus.texts[example.anchor + 1] for example in corpus.validation}
     told = {row["document"].partition(". ")[2] for row in rows if held_out(row["document"], title=row["title"])}
     assert found == told != set()
     assert held_out("one text", title="T") == held_out("another", title="T")

@@ -9,7 +9,7 @@ from parametric_memory.errors import CheckpointError, NonFiniteLossError
 from parametric_memory.hypernetwork.network import AtomHypernetwork, calibrate, config_for
 from parametric_memory.testing import tiny_model
 from parametric_memory.training.batches import ExampleBatches
-from parametric_memory.training.data import Corpus, Example
+from parametric_memory.training.corpus import Corpus, Example, Place
 from parametric_memory.training.loop import Trainer, TrainingConfig
 from parametric_memory.training.run import learning_rate
 
@@ -32,7 +32,8 @@ def make_corpus():
     corpus = Corpus()
     for number, name in enumerate(NAMES):
         atoms = corpus.add([f"{name} has desk {number}.", f"{name} likes tea."], "Desks")
-        corpus.train.append(Example(f"Which desk has {name}?", str(number), atoms[0], len(name) + 10))
+        place = Place(atoms[0], len(name) + 10, len(name) + 11)
+        corpus.train.append(Example(f"Which desk has {name}?", str(number), (atoms[0],), (place,)))
     corpus.validation = corpus.train[:4]
     return corpus
 

@@ -9,7 +9,8 @@ from parametric_memory.errors import CheckpointError, NonFiniteLossError, Traini
 from parametric_memory.hypernetwork.states import states_at
 from parametric_memory.testing import tiny_model
 from parametric_memory.training import ReaderConfig, train_reader
-from parametric_memory.training.data import Corpus, Example, read_corpus
+from parametric_memory.training.corpus import Corpus, Example, Place
+from parametric_memory.training.data import read_corpus
 from parametric_memory.training.reader import trainable
 from parametric_memory.training.reader_loop import ReaderTrainer, forward
 from parametric_memory.training.readings import read, readings
@@ -26,7 +27,8 @@ def corpus():
     made = Corpus()
     for number, name in enumerate(NAMES):
         atoms = made.add([f"{name} has desk {number}.", f"{name} likes tea.", f"{name} is in."], "Desks")
-        made.train.append(Example(f"Desk of {name}?", str(number), atoms[0], len(name) + 10))
+        place = Place(atoms[0], len(name) + 10, len(name) + 11)
+        made.train.append(Example(f"Desk of {name}?", str(number), (atoms[0],), (place,)))
     made.validation = made.train[:2]
     return made
 
@@ -57,11 +59,11 @@ def test_the_gold_sentence_stands_alone_or_among_others_in_the_order_of_the_docu
         return [(row.example, row.turns[-2]["content"].partition("\nQuestion: ")[0]) for row in made]
 
     for example, passage in passages(1.0):
-        assert passage == f"Passage: Desks: {corpus.texts[example.gold]}"
+        assert passage == f"Passage: Desks: {corpus.texts[example.anchor]}"
     longer = passages(0.0)
     for example, passage in longer:
         places = [(passage.find(text), atom) for atom, text in enumerate(corpus.texts) if text in passage]
-        assert example.gold in {atom for _, atom in places} and 2 <= len(places) <= 6
+        assert example.anchor in {atom for _, atom in places} and 2 <= len(places) <= 6
         assert places == sorted(places)
     assert {passage.startswith("Passage: Desks: ") for _, passage in longer} == {True, False}
 
@@ -179,7 +181,7 @@ def write(path, documents):
 
 def test_no_sentence_of_a_held_out_document_is_trained_on(tmp_path):
     corpus = read_corpus(write(tmp_path / "data", 400))
-    held_out = {corpus.document_of[example.gold] for example in corpus.validation}
+    held_out = {corpus.document_of[example.anchor] for example in corpus.validation}
     forbidden = {corpus.texts[atom] for document in held_out for atom in corpus.documents[document]}
     usable = trainable(corpus)
     assert forbidden and len(corpus.train) - len(forbidden) <= len(usable) < len(corpus.train)
