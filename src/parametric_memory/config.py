@@ -9,13 +9,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from parametric_memory.errors import ConfigError
 from parametric_memory.types import Message
 
+Settings = TypeVar("Settings")
 
-class _Table:
+
+class Table:
     """A table of the TOML file; a key that it does not have is a mistake."""
 
     __slots__ = ()
@@ -23,7 +25,7 @@ class _Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IngestConfig(_Table):
+class IngestConfig(Table):
     """How documents are read and split.
 
     Attributes:
@@ -38,7 +40,7 @@ class IngestConfig(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoutingConfig(_Table):
+class RoutingConfig(Table):
     """How many candidates are looked at and how few are taken.
 
     Attributes:
@@ -57,7 +59,7 @@ class RoutingConfig(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationConfig(_Table):
+class GenerationConfig(Table):
     """How an answer is generated. ``temperature=0`` is greedy; ``stop`` ends it before any of these strings."""
 
     max_new_tokens: int = 48
@@ -68,7 +70,7 @@ class GenerationConfig(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromptConfig(_Table):
+class PromptConfig(Table):
     """The wording around a question. A compiler's checkpoint names the one it was trained with.
 
     Attributes:
@@ -93,7 +95,7 @@ class PromptConfig(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DistillationConfig(_Table):
+class DistillationConfig(Table):
     """How atoms are distilled into adapters by gradient steps (see `parametric_memory.compilers.distillation`).
 
     Attributes:
@@ -130,7 +132,7 @@ class DistillationConfig(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreConfig(_Table):
+class StoreConfig(Table):
     """Where keys are searched: ``chroma`` (approximate, scales) or ``numpy`` (exact, in memory)."""
 
     index: str = "chroma"
@@ -138,7 +140,7 @@ class StoreConfig(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryConfig(_Table):
+class MemoryConfig(Table):
     """All settings of a `ParametricMemory`.
 
     Attributes:
@@ -161,6 +163,15 @@ def load_config(path: Path) -> MemoryConfig:
     Raises:
         ConfigError: If the file cannot be read, or naming every wrong or unknown key in it.
     """
+    return read_toml(path, MemoryConfig)
+
+
+def read_toml(path: Path, kind: type[Settings]) -> Settings:
+    """Read a frozen dataclass of settings from a TOML file; what the file leaves out keeps its default.
+
+    Raises:
+        ConfigError: If the file cannot be read, or naming every wrong or unknown key in it.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -168,7 +179,7 @@ def load_config(path: Path) -> MemoryConfig:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"reading the configuration {path}: {error}") from error
     try:
-        return TypeAdapter(MemoryConfig).validate_python(raw)
+        return TypeAdapter(kind).validate_python(raw)
     except ValidationError as error:
         problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
         raise ConfigError(f"the configuration {path} has {len(problems)} problem(s):", problems=problems) from error

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from parametric_memory.cli.options import Base
-from parametric_memory.cli.printing import stdout
+from parametric_memory.cli.printing import show_table, stdout
 from parametric_memory.cli.progress import Show, progress
+
+if TYPE_CHECKING:
+    from parametric_memory.training import TrainingConfig
 
 app = typer.Typer(no_args_is_help=True, help="Train a compiler, or a reader to compare it with.")
 
@@ -23,36 +27,61 @@ def train() -> None:
 
 @app.command()
 def hypernetwork(  # noqa: PLR0913, PLR0917 - one option each
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of *.jsonl or *.jsonl.gz with questions.")],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of files of questions, or what `corpus` made.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Takes the log, the state to resume from, the checkpoint.")],
     base: Base = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Stages, weights of the terms, and all other settings.")
+    ] = None,
+    init: Annotated[Path | None, typer.Option(metavar="DIR", help="Begin with this checkpoint's weights.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps, shared out over the stages.")] = None,
     examples: Annotated[int | None, typer.Option(min=1, help="Questions that are drawn from; all by default.")] = None,
+    synthetic: Annotated[int | None, typer.Option(min=0, help="Questions about made-up worlds beside them.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Questions a step.")] = None,
     layers: Annotated[int | None, typer.Option(min=1, help="Adapted layers, counted from the last.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Width of a code.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0.0, help="At the end of the warm-up.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the order, the distractors and the initial weights.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from what --out holds.")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say memory, speed and time to finish; train not.")
+    ] = False,
 ) -> None:
     """Train a hypernetwork on questions and answers. Stop it and start it again: it goes on where it was."""
     from parametric_memory.backends import BUILTIN_BASE
+    from parametric_memory.config import read_toml
+    from parametric_memory.evaluation.metrics import token_f1
     from parametric_memory.training import TrainingConfig, train_hypernetwork
 
     _use(threads)
-    config = TrainingConfig(
-        **_given(
-            steps=steps, examples=examples, batch_size=batch_size, layers=layers, width=width,
-            learning_rate=learning_rate, seed=seed,
-        )
+    given = _given(
+        steps=steps, examples=examples, synthetic=synthetic, batch_size=batch_size, layers=layers, width=width,
+        seed=seed,
     )  # fmt: skip
+    config = replace(read_toml(recipe, TrainingConfig) if recipe else TrainingConfig(), **given)
+    if dry_run:
+        _estimate(data, out, base or BUILTIN_BASE, config, init)
+        return
     with progress() as show:
         folder = train_hypernetwork(
-            data=data, out=out, base=base or BUILTIN_BASE, config=config, resume=resume,
-            progress=partial(_show, show, config.steps),
+            data, out, base or BUILTIN_BASE, config, init=init, score=token_f1, resume=resume,
+            progress=partial(_show, show, config.total_steps),
         )  # fmt: skip
     stdout().print(f"wrote {folder}", soft_wrap=True)
+
+
+@app.command()
+def corpus(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of *.jsonl or *.jsonl.gz with questions.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Takes the corpus, gzipped.")],
+) -> None:
+    """Read and align questions once, so that another machine can train on the file alone."""
+    from parametric_memory.training.data import read_corpus
+
+    made = read_corpus(data)
+    made.save(out)
+    counts = f"{len(made.train):,} questions, {len(made.validation):,} held out, {len(made.texts):,} sentences"
+    stdout().print(f"wrote {out}: {counts}", soft_wrap=True)
 
 
 @app.command()
@@ -90,6 +119,23 @@ def reader(  # noqa: PLR0913, PLR0917 - one option each
     stdout().print(f"wrote {folder}", soft_wrap=True)
 
 
+def _estimate(data: Path, out: Path, base: str, config: TrainingConfig, init: Path | None) -> None:
+    """Print what a run will take."""
+    from parametric_memory.training import estimate, prepare
+
+    with progress() as show:
+        found = estimate(
+            prepare(data, out, base, config, init=init),
+            progress=lambda done, total: show("trying the stages", done, total, f"{done}/{total}"),
+        )
+    rows = [(one.name, f"{one.steps:,}", f"{one.seconds:.2f}", f"{one.per_second:.1f}") for one in found.stages]
+    show_table(["stage", "steps", "seconds a step", "examples a second"], rows)
+    stdout().print(
+        f"{found.parameters / 1e6:.1f} M parameters, {found.exercises:,} exercises, "
+        f"{found.memory / 2**30:.1f} GiB at most, {found.seconds / 3600:.1f} hours to finish"
+    )
+
+
 def _use(threads: int | None) -> None:
     """Let torch use so many threads of the processor; as many as it likes, if None."""
     import torch
@@ -105,5 +151,7 @@ def _given(**settings: Any) -> dict[str, Any]:
 
 def _show(show: Show, steps: int, step: int, means: Mapping[str, float]) -> None:
     """Show a training run's progress."""
-    counts = f"{step}/{steps} steps, nll {means['nll']:.2f}, first token {means['first']:.0%}"
+    measures = {"nll": "{:.2f}", "first": "{:.0%}", "hit": "{:.0%}"}
+    told = [f"{name} {form.format(means[name])}" for name, form in measures.items() if name in means]
+    counts = ", ".join([f"{step}/{steps} steps", *told])
     show("training", step, steps, counts)

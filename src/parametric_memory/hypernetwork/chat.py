@@ -49,6 +49,11 @@ def answer_ids(tokenizer: Tokenizer, conversation: Conversation, answer: str) ->
     return ids
 
 
+def end_of_turn(tokenizer: Tokenizer) -> int:
+    """Return the token that ends an assistant's turn."""
+    return int(tokenizer.eos_token_id)
+
+
 def turn_ends(tokenizer: Tokenizer) -> tuple[str, ...]:
     """Return the strings that end an assistant's turn; with a chat template it is a token that does."""
     return () if tokenizer.chat_template else ("\nuser:", "\nsystem:", "\nassistant:")

@@ -69,7 +69,7 @@ def _keep_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 @contextmanager
-def _inputs_kept(modules: Sequence[nn.Module], *, last: nn.Module | None = None) -> Iterator[dict[nn.Module, Tensor]]:
+def inputs_kept(modules: Sequence[nn.Module], *, last: nn.Module | None = None) -> Iterator[dict[nn.Module, Tensor]]:
     """Keep what each module is given inside the block; with `last`, forward passes end there."""
     with _installing:
         for module in modules:
@@ -105,7 +105,7 @@ def states_at(model: nn.Module, ids: Tensor, mask: Tensor, layers: Sequence[int]
         Per layer (batch, tokens, d_model) in the model's dtype.
     """
     modules = {number: layers_of(model)[number] for number in layers}
-    with _inputs_kept(list(modules.values()), last=modules[max(layers)]) as kept:
+    with inputs_kept(list(modules.values()), last=modules[max(layers)]) as kept:
         decoder_of(model)(input_ids=ids, attention_mask=mask.long(), use_cache=False)
     return {number: kept[module] for number, module in modules.items()}
 
@@ -143,6 +143,6 @@ def continue_from(model: nn.Module, states: Tensor, mask: Tensor, layer: int) ->
 def module_inputs(model: nn.Module, ids: Tensor, targets: Sequence[str]) -> dict[str, Tensor]:
     """Return what each target module is given when the bare model reads `ids` (1, tokens): (tokens, d_in) by target."""
     modules = {target: model.get_submodule(target) for target in targets}
-    with _inputs_kept(list(modules.values())) as kept:
+    with inputs_kept(list(modules.values())) as kept:
         decoder_of(model)(input_ids=ids, use_cache=False)
     return {target: kept[module][0].float() for target, module in modules.items()}

@@ -1,8 +1,20 @@
 """Training: question answering files in; a hypernetwork checkpoint, or a reader to compare with, out."""
 
-from parametric_memory.training.loop import TrainingConfig
+from parametric_memory.training.curriculum import STAGES, Stage, TrainingConfig, Weights
+from parametric_memory.training.estimate import Estimate, estimate
 from parametric_memory.training.reader import train_reader
 from parametric_memory.training.reader_loop import ReaderConfig
-from parametric_memory.training.recipe import train_hypernetwork
+from parametric_memory.training.recipe import prepare, train_hypernetwork
 
-__all__ = ["ReaderConfig", "TrainingConfig", "train_hypernetwork", "train_reader"]
+__all__ = [
+    "STAGES",
+    "Estimate",
+    "ReaderConfig",
+    "Stage",
+    "TrainingConfig",
+    "Weights",
+    "estimate",
+    "prepare",
+    "train_hypernetwork",
+    "train_reader",
+]

@@ -6,10 +6,14 @@ memory learns to keep still.
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from parametric_memory.errors import TrainingError
 from parametric_memory.ingest import sentences
 
 
@@ -79,3 +83,41 @@ class Corpus:
             self.contexts.append(title)
             self._known[key] = atoms
         return self._known[key]
+
+    def save(self, path: Path) -> None:
+        """Write the corpus to one gzipped JSON file, so that another machine need not read and align the data."""
+        lines = [
+            {"title": title, "texts": self.texts[atoms.start : atoms.stop]}
+            for title, atoms in zip(self.contexts, self.documents, strict=True)
+        ]
+        examples = {name: [_row(e) for e in getattr(self, name)] for name in ("train", "validation")}
+        with gzip.open(path, "wt", encoding="utf-8") as file:
+            json.dump({"documents": lines, **examples}, file)
+
+    @classmethod
+    def load(cls, path: Path) -> Corpus:
+        """Read what `save` wrote.
+
+        Raises:
+            TrainingError: If it is no such file.
+        """
+        corpus = cls()
+        try:
+            with gzip.open(path, "rt", encoding="utf-8") as file:
+                read = json.load(file)
+            for document in read["documents"]:
+                corpus.add(document["texts"], document["title"])
+            corpus.train = [_example(row) for row in read["train"]]
+            corpus.validation = [_example(row) for row in read["validation"]]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise TrainingError(f"reading the corpus {path}: {error}; make it anew with `pmem train corpus`") from error
+        return corpus
+
+
+def _row(example: Example) -> list[Any]:
+    return [example.question, example.answer, example.golds, example.places, example.look_alikes]
+
+
+def _example(row: list[Any]) -> Example:
+    question, answer, golds, places, look_alikes = row
+    return Example(question, answer, tuple(golds), tuple(Place(*place) for place in places), tuple(look_alikes))

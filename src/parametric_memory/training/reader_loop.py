@@ -24,7 +24,7 @@ from parametric_memory.errors import NonFiniteLossError
 from parametric_memory.hypernetwork.states import continue_from
 from parametric_memory.training.losses import answer_nll
 from parametric_memory.training.readings import Reading, ReadingBatch, read
-from parametric_memory.training.run import learning_rate, load_state, means, save_state, shuffled, write_log
+from parametric_memory.training.run import Log, learning_rate, load_state, means, save_state, shuffled
 from parametric_memory.types import AdapterSpec, ComposedAdapter, LoraFactors
 
 
@@ -130,6 +130,7 @@ class ReaderTrainer:
         # Held-out questions are read once: below the adapted layers nothing changes.
         self.validation = self.batches(validation)
         out.mkdir(parents=True, exist_ok=True)
+        self.log = Log(out)
 
     def batches(self, rows: Sequence[Reading]) -> list[ReadingBatch]:
         """Return all of some readings, those of like lengths together."""
@@ -141,8 +142,8 @@ class ReaderTrainer:
 
     def begin(self) -> None:
         """Start anew: the log of an earlier run goes, and the bare base model is its first line."""
-        (self.out / "log.jsonl").unlink(missing_ok=True)
-        write_log(self.out, 0, "validation", self.validate(self.validation))
+        self.log.clear()
+        self.log.write(0, "validation", self.validate(self.validation))
 
     def run(self, *, progress: Callable[[int, Mapping[str, float]], None] | None = None) -> None:
         """Train to the last step, saving and validating on the way.
@@ -158,12 +159,12 @@ class ReaderTrainer:
             last = self.step == config.steps
             if self.step % config.log_every == 0 or last:
                 values = means(rows) | {"seconds": time.monotonic() - began}
-                write_log(self.out, self.step, "train", values)
+                self.log.write(self.step, "train", values)
                 began, rows = time.monotonic(), []
                 if progress:
                     progress(self.step, values)
             if self.step % config.evaluate_every == 0 or last:
-                write_log(self.out, self.step, "validation", self.validate(self.validation))
+                self.log.write(self.step, "validation", self.validate(self.validation))
             if time.monotonic() - saved > config.save_seconds or last:
                 self.save()
                 saved = time.monotonic()
@@ -182,8 +183,11 @@ class ReaderTrainer:
         return order[place]
 
     def _one_step(self, numbers: list[int]) -> dict[str, float]:
+        config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.config)
+            group["lr"] = learning_rate(
+                self.step, steps=config.steps, highest=config.learning_rate, warmup=config.warmup
+            )
         batch = read(self.model, [self.train[number] for number in numbers], layer=self.layer)
         terms = forward(self.lora, self.model, batch, layer=self.layer)
         if not bool(torch.isfinite(terms["nll"])):
@@ -193,7 +197,7 @@ class ReaderTrainer:
             )
         self.optimizer.zero_grad()
         terms["nll"].backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.lora.parameters(), self.config.clip)
+        norm = nn.utils.clip_grad_norm_(self.lora.parameters(), config.clip)
         self.optimizer.step()
         return {name: float(value.detach()) for name, value in terms.items()} | {"gradient": float(norm)}
 

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from parametric_memory.config import PromptConfig
-from parametric_memory.hypernetwork.chat import answer_ids, prompt_ids
+from parametric_memory.hypernetwork.chat import answer_ids, end_of_turn, prompt_ids
 from parametric_memory.hypernetwork.states import pad, states_at
-from parametric_memory.training.batches import end_of_turn
 from parametric_memory.training.corpus import Corpus, Example
 from parametric_memory.types import Conversation
 

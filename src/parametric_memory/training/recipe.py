@@ -6,7 +6,7 @@ import logging
 import platform
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,38 @@ import torch
 
 from parametric_memory.adapters.spec import spec_for
 from parametric_memory.backends import BUILTIN_BASE, HuggingFaceBackend
-from parametric_memory.errors import TrainingError
-from parametric_memory.hypernetwork.checkpoint import Checkpoint, save_checkpoint
-from parametric_memory.hypernetwork.network import AtomHypernetwork, calibrate, config_for
-from parametric_memory.training.batches import ExampleBatches
+from parametric_memory.errors import CheckpointError, TrainingError
+from parametric_memory.hypernetwork.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from parametric_memory.hypernetwork.network import AtomHypernetwork, HypernetworkConfig, calibrate, config_for
+from parametric_memory.training.completions import completions
+from parametric_memory.training.corpus import Corpus, Example
+from parametric_memory.training.curriculum import TrainingConfig
 from parametric_memory.training.data import read_corpus
-from parametric_memory.training.loop import Trainer, TrainingConfig
+from parametric_memory.training.exercises import Exercises, exercises
+from parametric_memory.training.frozen import Frozen
+from parametric_memory.training.greedy import Score, greedy_scores
+from parametric_memory.training.lessons import Lessons
+from parametric_memory.training.loop import Trainer
+from parametric_memory.training.rivals import rivals
 from parametric_memory.training.run import fast_dtype
+from parametric_memory.training.teacher import Teacher
+from parametric_memory.types import AdapterSpec
 
 logger = logging.getLogger(__name__)
 
 CALIBRATION_PROMPTS = 128
+#: Held-out questions: how many are validated on, and how many of them are answered greedily.
+VALIDATED, ANSWERED = 1024, 96
 
 
 def train_hypernetwork(
-    *,
     data: Path,
     out: Path,
     base: str = BUILTIN_BASE,
     config: TrainingConfig | None = None,
+    *,
+    init: Path | None = None,
+    score: Score | None = None,
     resume: bool = True,
     progress: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> Path:
@@ -41,10 +54,12 @@ def train_hypernetwork(
     A run that was stopped goes on from its last save when it is started again with the same settings.
 
     Args:
-        data: Folder of question answering files (see `training.data`).
+        data: Folder of question answering files (see `training.data`), or a file that `Corpus.save` wrote.
         out: Takes the log, the resumable state, cached states of the base model (a few GB), and ``checkpoint/``.
         base: The built-in alias, a local folder, or a hub id of a Llama-like model.
         config: All other settings.
+        init: A checkpoint for this base model to begin with, in place of random weights.
+        score: Scores greedy answers to held-out questions (`evaluation.metrics.token_f1`).
         resume: Go on from what `out` holds; else start anew.
         progress: Called with the step and the mean terms at every log line.
 
@@ -53,46 +68,178 @@ def train_hypernetwork(
 
     Raises:
         TrainingError: If the data cannot be used, a loss is not finite, or `out` holds a run with other settings.
+        CheckpointError: If `init` is no checkpoint for this base model and these settings.
     """
-    config = config or TrainingConfig()
+    run = prepare(data, out, base, config or TrainingConfig(), init=init)
+    trainer = run.trainer
+    if not (resume and trainer.resume()):
+        run.begin()
+    trainer.run(progress=progress, score=score and run.scorer(score))
+    folder = out / "checkpoint"
+    if trainer.accelerator.is_main_process:
+        write_checkpoint(run, folder, score)
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything of a training run, ready to be started."""
+
+    trainer: Trainer
+    backend: HuggingFaceBackend
+    spec: AdapterSpec
+    config: TrainingConfig
+    init: Path | None
+
+    def begin(self) -> None:
+        """Give a new network what it must know of its base model, and make it the run's beginning."""
+        if self.init is None:
+            items = self.trainer.lessons.exercises.items
+            answered = [item for item in items if item.answer and item.example.places]
+            some = random.Random(self.config.seed).sample(answered, min(CALIBRATION_PROMPTS, len(answered)))
+            prompts, answers = ([torch.tensor(ids) for ids in column] for column in _columns(some))
+            calibrate(self.trainer.network, self.backend.model, self.spec.targets, prompts, answers)
+        self.trainer.begin()
+
+    def scorer(self, score: Score) -> Callable[[AtomHypernetwork], dict[str, float]]:
+        """Return what scores a network's greedy answers to held-out questions."""
+        held_out, frozen = self.trainer.validation
+        numbers = random.Random(0).sample(range(len(held_out)), min(ANSWERED, len(held_out)))
+
+        def scored(network: AtomHypernetwork) -> dict[str, float]:
+            return greedy_scores(
+                network, self.backend, self.spec, held_out, frozen,
+                prompt=self.config.prompt, numbers=numbers, score=score,
+            )  # fmt: skip
+
+        return scored
+
+
+def prepare(data: Path, out: Path, base: str, config: TrainingConfig, *, init: Path | None = None) -> Run:
+    """Read data and base model, and put a run together; nothing is trained yet.
+
+    Raises:
+        TrainingError: If there is nothing to train on, or to validate on.
+        CheckpointError: If `init` does not fit.
+    """
     torch.manual_seed(config.seed)
-    corpus = read_corpus(data)
+    corpus = Corpus.load(data) if data.is_file() else read_corpus(data)
     backend = HuggingFaceBackend.from_pretrained(base, dtype=fast_dtype())
-    model, tokenizer = backend.model, backend.tokenizer
-    model.set_attn_implementation("eager")  # the fastest at these lengths, forward and backward
+    model = backend.model
+    if backend.model.device.type == "cpu":
+        model.set_attn_implementation("eager")  # the fastest at these lengths, forward and backward
     spec = spec_for(model, base, last=config.layers)
-    network = AtomHypernetwork(config_for(model, layers=config.layers, width=config.width))
-    made = {"model": model, "tokenizer": tokenizer, "config": network.config, "prompt": config.prompt}
-    held_out = random.Random(0).sample(corpus.validation, min(1024, len(corpus.validation)))
-    validation = ExampleBatches(corpus, held_out, cache=out / "cache" / "validation", **made)
-    train = ExampleBatches(corpus, corpus.train, cache=out / "cache" / "train", limit=config.examples, **made)
-    logger.info("training on %d questions, validating on %d", len(train), len(validation))
-    if not len(train) or not len(validation):
+    made = config_for(model, layers=config.layers, width=config.width)
+    network = AtomHypernetwork(made) if init is None else _begun(init, spec, made)
+    learned, completing = _learned(corpus, backend.tokenizer, config, made.max_tokens)
+    held_out = exercises(
+        corpus, _some(corpus.validation, VALIDATED, 0), tokenizer=backend.tokenizer, prompt=config.prompt,
+        max_atom=made.max_tokens, contextual=config.contextual, varied=False,
+    )  # fmt: skip
+    logger.info("training on %d questions, validating on %d", len(learned) - len(completing), len(held_out))
+    if len(learned) == len(completing) or not len(held_out):
         raise TrainingError(
-            f"training on {data}: {len(train)} questions to train on and {len(validation)} to validate on, after whole "
+            f"training on {data}: {len(learned)} exercises to train on and {len(held_out)} to validate on, after whole "
             "documents were held out; add documents with questions whose answers stand in one of their sentences"
         )
+    keep = config.cache if config.cache is not None else not torch.cuda.is_available()
+    caches = (out / "cache" / "train", out / "cache" / "validation") if keep else (None, None)
+    trainer = Trainer(
+        network, model, spec.targets,
+        lessons=Lessons(learned, config, completions=completing, **_part()),
+        frozen=Frozen(model, made, learned, cache=caches[0]),
+        validation=(held_out, Frozen(model, made, held_out, cache=caches[1])),
+        config=config, out=out, teacher=_teacher(backend, spec, corpus, learned, config, caches[0]),
+    )  # fmt: skip
+    return Run(trainer, backend, spec, config, init)
 
-    trainer = Trainer(network, model, spec.targets, train=train, validation=validation, config=config, out=out)
-    if not (resume and trainer.resume()):
-        some = random.Random(config.seed).sample(train.questions, min(CALIBRATION_PROMPTS, len(train.questions)))
-        prompts, answers = ([torch.tensor(ids) for ids in column] for column in zip(*some, strict=True))
-        calibrate(network, model, spec.targets, prompts, answers)
-        trainer.begin()
-    trainer.run(progress=progress)
-    return write_checkpoint(trainer, Checkpoint(trainer.averaged_network(), spec, config.prompt), out / "checkpoint")
+
+def _learned(corpus: Corpus, tokenizer: Any, config: TrainingConfig, max_atom: int) -> tuple[Exercises, list[int]]:
+    """Return what is trained on, and the numbers of the completions among it."""
+    questions = _some(corpus.train, config.examples, config.seed)
+    touched = sorted({corpus.document_of[atom] for q in questions for atom in (*q.golds, *q.look_alikes)})
+    atoms = [atom for document in touched for atom in corpus.documents[document]]
+    completing: list[Example] = []
+    if any(stage.completions for stage in config.curriculum):
+        completing = _some(completions(corpus, atoms, seed=config.seed), len(questions), config.seed)
+    mined = rivals(corpus, questions, among=atoms) if any(max(s.distractors) for s in config.curriculum) else {}
+    made = exercises(
+        corpus, [*questions, *completing], tokenizer=tokenizer, prompt=config.prompt, rivals=mined,
+        max_atom=max_atom, contextual=config.contextual,
+    )  # fmt: skip
+    completes = set(completing)
+    return made, [number for number, item in enumerate(made.items) if item.example in completes]
 
 
-def write_checkpoint(trainer: Trainer, checkpoint: Checkpoint, folder: Path) -> Path:
+def _some(examples: list[Example], count: int | None, seed: int) -> list[Example]:
+    """Return a sample in its order: files follow one another, so the first ones would be of one kind."""
+    if count is None or count >= len(examples):
+        return examples
+    return [examples[number] for number in sorted(random.Random(seed).sample(range(len(examples)), count))]
+
+
+def _begun(init: Path, spec: AdapterSpec, config: HypernetworkConfig) -> AtomHypernetwork:
+    """Return the network of a checkpoint, trainable.
+
+    Raises:
+        CheckpointError: If it was made for another base model or with other sizes.
+    """
+    found = load_checkpoint(init)
+    if found.spec.base_fingerprint != spec.base_fingerprint or found.network.config != config:
+        raise CheckpointError(
+            f"beginning with {init}: it is for {found.spec.base_model} ({found.spec.base_fingerprint}) with "
+            f"{found.network.config}, this run is for {spec.base_model} ({spec.base_fingerprint}) with {config}; use "
+            "the same base model, layers and width, or begin without it"
+        )
+    return found.network.requires_grad_(True).train()
+
+
+def _teacher(
+    backend: HuggingFaceBackend,
+    spec: AdapterSpec,
+    corpus: Corpus,
+    learned: Exercises,
+    config: TrainingConfig,
+    cache: Path | None,
+) -> Teacher | None:
+    weights = [stage.weights for stage in config.curriculum]
+    if not any(each.teacher or each.consistency for each in weights):
+        return None
+    reader = None
+    if config.teacher:
+        from parametric_memory.adapters.peft_format import import_peft
+
+        reader = import_peft(Path(config.teacher), spec=spec)
+    return Teacher(
+        backend.model, backend.tokenizer, corpus, learned, prompt=config.prompt, reader=reader, cache=cache
+    )  # fmt: skip
+
+
+def _part() -> dict[str, int]:
+    """Return which part of every batch this process makes, of how many."""
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.cuda.is_available())  # type: ignore[no-untyped-call]
+    return {"part": state.process_index, "parts": state.num_processes}
+
+
+def _columns(items: list[Any]) -> list[list[list[int]]]:
+    return [[item.prompt for item in items], [item.answer for item in items]]
+
+
+def write_checkpoint(run: Run, folder: Path, score: Score | None = None) -> Path:
     """Write the averaged network with a card that says how it was trained."""
+    trainer = run.trainer
     scores = {str(count): trainer.validate(count) for count in (0, 3)}
+    network = trainer.averaged_network()
     training: dict[str, Any] = {
-        "config": asdict(trainer.config),
-        "questions": len(trainer.train),
-        "validation": scores,
+        "config": asdict(run.config),
+        "init": str(run.init.name) if run.init else None,
+        "questions": len(trainer.lessons.exercises),
+        "validation": scores | ({"greedy": run.scorer(score)(network)} if score else {}),
         "machine": f"{platform.machine()}, {platform.processor() or platform.system()}, torch {torch.__version__}",
     }
-    made = Checkpoint(checkpoint.network, checkpoint.spec, checkpoint.prompt, training=training)
+    made = Checkpoint(network, run.spec, run.config.prompt, training=training)
     save_checkpoint(made, folder, card=_card(made, scores))
     return folder
 
@@ -102,15 +249,16 @@ def _card(checkpoint: Checkpoint, scores: Mapping[str, Mapping[str, float]]) -> 
         f"| {count} | {s['nll']:.3f} | {s['first']:.3f} | {s['hit']:.3f} | {s['start']:.3f} |"
         for count, s in scores.items()
     )
-    steps, batch = checkpoint.training["config"]["steps"], checkpoint.training["config"]["batch_size"]
+    config = checkpoint.training["config"]
+    stages = ", ".join(f"{stage['name']} ({stage['steps']})" for stage in config["stages"])
     return f"""# Atom hypernetwork for {checkpoint.spec.base_model}
 
 Turns an atom (one sentence) into a micro-LoRA of `{checkpoint.spec.targets[0]}` … `{checkpoint.spec.targets[-1]}`.
 Base weights: fingerprint `{checkpoint.spec.base_fingerprint}`. Made by `pmem train hypernetwork`.
 
-Trained for {steps} steps of {batch} questions over {checkpoint.training["questions"]} questions
-({checkpoint.training["machine"]}). On documents that were held out, by the number of neighbouring sentences beside the
-right one:
+Trained for {config["steps"]} steps of {config["batch_size"]} over {checkpoint.training["questions"]} exercises
+({checkpoint.training["machine"]}), in stages: {stages}. On documents that were held out, by the number of neighbouring
+sentences beside the right one:
 
 | distractors | answer NLL | first token | most probable token in the answer | most probable start right |
 |---|---|---|---|---|

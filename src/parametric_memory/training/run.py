@@ -6,9 +6,10 @@ import json
 import logging
 import math
 import random
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -17,33 +18,22 @@ from parametric_memory.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 
-class Schedule(Protocol):
-    """The part of a training configuration that the learning rate depends on."""
+def learning_rate(step: int, *, steps: int, highest: float, warmup: int, fall: float = 0.05) -> float:
+    """Return the rate at a step: a linear rise, then a linear fall.
 
-    @property
-    def steps(self) -> int:
-        """All steps of the run."""
-        ...
-
-    @property
-    def warmup(self) -> int:
-        """Steps until the highest rate."""
-        ...
-
-    @property
-    def learning_rate(self) -> float:
-        """The highest rate."""
-        ...
-
-
-def learning_rate(step: int, schedule: Schedule) -> float:
-    """Return the rate at a step: a linear warm-up, then a linear fall to a twentieth."""
-    rising = min(1.0, (step + 1) / max(1, schedule.warmup))
-    return schedule.learning_rate * rising * (0.05 + 0.95 * (1 - step / schedule.steps))
+    Args:
+        step: From 0 to ``steps - 1``.
+        steps: Of the run, or of the stretch of it.
+        highest: The rate that is risen to.
+        warmup: Steps in which it rises.
+        fall: Share of the highest rate that is left at the end.
+    """
+    rising = min(1.0, (step + 1) / max(1, warmup))
+    return highest * rising * (fall + (1 - fall) * (1 - step / steps))
 
 
 def shuffled(
-    numbers: Sequence[int], *, size: int, seed: int, epoch: int, length: Callable[[int], int]
+    numbers: Sequence[int], *, size: int, seed: int | str, epoch: int, length: Callable[[int], int]
 ) -> list[list[int]]:
     """Return one epoch's batches of example numbers: shuffled, then grouped by length within runs of 16 batches."""
     rng = random.Random(f"{seed}/{epoch}")
@@ -70,12 +60,46 @@ def fast_dtype() -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def write_log(out: Path, step: int, kind: str, values: Mapping[str, float]) -> None:
-    """Add a line to the run's ``log.jsonl``."""
-    line = {"step": step, "kind": kind, **{name: round(value, 4) for name, value in values.items()}}
-    with (out / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    logger.info("training: %s", line)
+class Log:
+    """A run's ``log.jsonl``, and the same curves for TensorBoard where it is installed."""
+
+    def __init__(self, out: Path) -> None:
+        """Take the run's folder; nothing is written yet."""
+        self._path, self._boards = out / "log.jsonl", out / "tensorboard"
+        self._board: Any = None
+
+    def clear(self) -> None:
+        """Forget an earlier run."""
+        self._path.unlink(missing_ok=True)
+        shutil.rmtree(self._boards, ignore_errors=True)
+
+    def write(self, step: int, kind: str, values: Mapping[str, float], *, stage: str | None = None) -> None:
+        """Add a line; values that are not numbers (a batch without answers has no first token) are left out."""
+        known = {name: round(value, 4) for name, value in values.items() if math.isfinite(value)}
+        line = {"step": step, "kind": kind, **({"stage": stage} if stage else {}), **known}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        logger.info("training: %s", line)
+        for name, value in known.items():
+            self._writer().add_scalar(f"{kind}/{name}", value, step)
+
+    def _writer(self) -> Any:
+        if self._board is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                logger.info("training: tensorboard is not installed; the curves are in %s", self._path)
+                self._board = _NoBoard()
+            else:
+                self._board = SummaryWriter(str(self._boards), flush_secs=10)  # type: ignore[no-untyped-call]
+        return self._board
+
+
+class _NoBoard:
+    """Stands for TensorBoard where it is not installed."""
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        """Do nothing."""
 
 
 def save_state(out: Path, state: Mapping[str, Any]) -> None:

@@ -1,0 +1,49 @@
+"""Rivals: for each question, atoms that a search would find beside its own, to be told apart in training.
+
+BM25 over the atoms' texts stands for the similarity stage of routing. What holds the answer's words is left out: it
+may well answer.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from parametric_memory.training.corpus import Corpus, Example
+
+#: Rivals of one example, and how many atoms are looked at for them.
+RIVALS, LOOKED_AT = 6, 16
+
+
+def rivals(corpus: Corpus, examples: Sequence[Example], *, among: Iterable[int]) -> dict[Example, list[int]]:
+    """Return up to `RIVALS` rivals of each example.
+
+    Args:
+        corpus: Holds the atoms.
+        examples: What is asked.
+        among: The atoms that are searched.
+    """
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.execute("CREATE VIRTUAL TABLE atoms USING fts5(text, tokenize = 'porter unicode61')")
+        rows = ((atom + 1, corpus.texts[atom]) for atom in sorted(set(among)))  # a rowid is positive
+        connection.executemany("INSERT INTO atoms (rowid, text) VALUES (?, ?)", rows)
+        return {example: _rivals(connection, corpus, example) for example in examples}
+    finally:
+        connection.close()
+
+
+def _rivals(connection: sqlite3.Connection, corpus: Corpus, example: Example) -> list[int]:
+    # Quoted, no word is read as FTS5's syntax.
+    query = " OR ".join(f'"{word}"' for word in dict.fromkeys(re.findall(r"\w+", example.question.lower())))
+    if not query:
+        return []
+    found = connection.execute(
+        "SELECT rowid - 1 FROM atoms WHERE atoms MATCH ? ORDER BY rank, rowid LIMIT ?", (query, LOOKED_AT)
+    )
+    answer = re.compile(rf"(?<!\w){re.escape(example.answer)}(?!\w)", re.IGNORECASE) if example.answer else None
+    # The same sentence may stand in two documents.
+    own = {corpus.texts[atom] for atom in example.golds}
+    others = [atom for (atom,) in found if corpus.texts[atom] not in own]
+    return [atom for atom in others if not (answer and answer.search(corpus.texts[atom]))][:RIVALS]
