@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from parametric_memory.errors import TrainingError
-from parametric_memory.ingest import sentences
 
 
 class Place(NamedTuple):
@@ -68,6 +67,9 @@ class Corpus:
 
     def split(self, document: str) -> list[str]:
         """Return the sentences of a document, on one line each."""
+        # Here, not above: a machine that trains on a corpus from a file may lack what splitting takes.
+        from parametric_memory.ingest import sentences
+
         if document not in self._sentences:
             self._sentences[document] = [" ".join(span.of(document).split()) for span in sentences(document)]
         return self._sentences[document]

@@ -1,0 +1,130 @@
+import json
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import pytest
+import torch
+
+from parametric_memory.errors import CheckpointError, TrainingError
+from parametric_memory.hypernetwork.checkpoint import load_checkpoint
+from parametric_memory.testing import tiny_model
+from parametric_memory.training import Stage, TrainingConfig, Weights, estimate, prepare, train_hypernetwork
+
+STAGES = (
+    Stage(name="gates", steps=2, weights=Weights(span=1.0, atoms=0.5), distractors=(0, 1)),
+    Stage(name="answers", steps=3, weights=Weights(nll=1.0, span=0.3, teacher=0.1), completions=0.25),
+)
+CONFIG = TrainingConfig(
+    steps=None, stages=STAGES, synthetic=0, batch_size=4, layers=2, width=16, warmup=1, log_every=1, evaluate_every=5
+)
+ROW = {"document": "{0} lives in Delft with six cats and a dog. It is {1}.", "answers": ["Delft"]}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Return a folder of questions and a tiny base model on disk."""
+    root = tmp_path_factory.mktemp("recipe")
+    (root / "data").mkdir()
+    names = [f"Person{number}" for number in range(60)]
+    rows = [
+        {"document": ROW["document"].format(name, n), "question": f"Where does {name} live?", "answers": ROW["answers"]}
+        for n, name in enumerate(names)
+    ]
+    (root / "data" / "mine.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    model, tokenizer = tiny_model(layers=4)
+    model.save_pretrained(root / "base")
+    tokenizer.save_pretrained(root / "base")
+    return root / "data", str(root / "base")
+
+
+def test_a_folder_of_questions_becomes_a_checkpoint_in_one_call(folders, tmp_path):
+    data, base = folders
+    seen = []
+    folder = train_hypernetwork(
+        data, tmp_path, base, CONFIG, score=lambda *_: 0.5, progress=lambda step, _: seen.append(step)
+    )
+    checkpoint = load_checkpoint(folder)
+    assert seen == [1, 2, 3, 4, 5]
+    assert checkpoint.network.config.width == 16 and checkpoint.training["validation"]["greedy"]["alone"] == 0.5
+    assert "gates (2), answers (3)" in (folder / "README.md").read_text()
+
+
+def test_a_run_begins_with_the_weights_of_a_checkpoint(folders, tmp_path):
+    data, base = folders
+    first = train_hypernetwork(data, tmp_path / "first", base, CONFIG)
+    run = prepare(data, tmp_path / "second", base, CONFIG, init=first)
+    run.begin()
+    expected = load_checkpoint(first).network.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in run.trainer.network.state_dict().items())
+    assert all(parameter.requires_grad for parameter in run.trainer.network.parameters())
+    with pytest.raises(CheckpointError, match="same base model, layers and width"):
+        prepare(data, tmp_path / "third", base, replace(CONFIG, width=32), init=first)
+
+
+def test_an_estimate_measures_every_stage(folders, tmp_path):
+    data, base = folders
+    found = estimate(prepare(data, tmp_path, base, CONFIG))
+    assert [(stage.name, stage.steps) for stage in found.stages] == [("gates", 2), ("answers", 3)]
+    assert found.seconds == pytest.approx(sum(stage.steps * stage.seconds for stage in found.stages))
+    assert found.memory > 0 and found.parameters > 10_000 and found.exercises > 50
+    assert not (tmp_path / "checkpoint").exists() and not (tmp_path / "resume.pt").exists()
+
+
+def test_data_without_questions_is_refused_by_what_it_needs(folders, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "mine.jsonl").write_text(json.dumps({"document": "It rains.", "question": "Who?", "answers": ["Zed"]}))
+    with pytest.raises(TrainingError, match="add documents with questions"):
+        train_hypernetwork(data, tmp_path / "out", folders[1], CONFIG)
+
+
+def test_two_processes_share_a_run_and_stay_equal(folders, tmp_path):
+    data, base = folders
+    script = tmp_path / "both.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import sys, torch
+        from pathlib import Path
+        sys.path.insert(0, {str(__file__.rsplit("/", 1)[0])!r})
+        from test_recipe import CONFIG
+        from parametric_memory.training import prepare
+        run = prepare(Path({str(data)!r}), Path({str(tmp_path)!r}) / "out", {base!r}, CONFIG)
+        run.begin()
+        run.trainer.run()
+        weights = torch.cat([p.flatten() for p in run.trainer.network.parameters()]).detach()
+        rank = run.trainer.accelerator.process_index
+        numbers = [run.trainer.lessons[0].numbers, len(run.trainer.lessons.numbers(0))]
+        torch.save([weights, numbers], Path({str(tmp_path)!r}) / f"weights{{rank}}.pt")
+        """)
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617"]
+    done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (first, numbers), (second, others) = (torch.load(tmp_path / f"weights{rank}.pt") for rank in (0, 1))
+    assert torch.equal(first, second), "gradients are shared"
+    assert not set(numbers[0]) & set(others[0]) and len(numbers[0]) + len(others[0]) == numbers[1] == 4
+
+
+def test_training_needs_no_more_than_a_bare_machine_has(folders, tmp_path):
+    """A machine with torch and transformers alone trains on a corpus that another one has read."""
+    from parametric_memory.training.data import read_corpus
+
+    data, base = folders
+    read_corpus(data).save(tmp_path / "corpus.json.gz")
+    script = textwrap.dedent(f"""
+        import sys
+        absent = {{"syntok", "sqlalchemy", "chromadb", "pydantic", "tensorboard", "gguf", "sklearn", "scipy", "peft",
+                  "sentence_transformers", "semantic_text_splitter", "langchain_core", "matplotlib"}}
+        sys.modules.update(dict.fromkeys(absent))  # None: an import fails as if it were not installed
+        sys.path.insert(0, {str(__file__.rsplit("/", 1)[0])!r})
+        from pathlib import Path
+        from test_recipe import CONFIG
+        from parametric_memory.training import train_hypernetwork
+        folder = Path({str(tmp_path)!r})
+        train_hypernetwork(folder / "corpus.json.gz", folder / "out", {base!r}, CONFIG)
+    """)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "out" / "checkpoint" / "model.safetensors").exists()
