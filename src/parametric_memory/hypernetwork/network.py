@@ -47,6 +47,9 @@ class HypernetworkConfig:
         heads: Attention heads of both.
         max_tokens: Longest piece of an atom that is encoded at once; longer atoms are encoded in pieces.
         dropout: Used in training only.
+        gated: Continuing ranks are weighed by the gates; else all of them speak for every question.
+        floored: A continuing rank keeps a learned floor; else its gate may close it.
+        starts: Starting ranks speak; else continuing ranks have to begin an answer, too.
     """
 
     d_model: int
@@ -60,6 +63,9 @@ class HypernetworkConfig:
     heads: int = 5
     max_tokens: int = 128
     dropout: float = 0.1
+    gated: bool = True
+    floored: bool = True
+    starts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +188,15 @@ class AtomHypernetwork(nn.Module):
         A continuing rank keeps a learned floor, so that the rest of an atom stays within reach of an answer that is
         not a span of it.
         """
-        inside = gates.inside.exp()
+        inside, starting = gates.inside.exp(), gates.start[:, :-1].exp()
         # "None of these" is in the maximum: if nothing answers, every gate closes.
         relative = inside[:, :-1] / inside.amax(dim=1, keepdim=True)
-        floor = torch.sigmoid(self.floor)
+        floor = torch.sigmoid(self.floor) * float(self.config.floored)
         answered = 1 - inside[:, -1:]
         continuing = answered * (floor + (1 - floor) * relative)
-        return torch.cat([continuing, gates.start[:, :-1].exp()], dim=1)
+        if not self.config.gated:
+            continuing = torch.ones_like(continuing)
+        return torch.cat([continuing, starting * float(self.config.starts)], dim=1)
 
 
 def features(states: Mapping[int, Tensor], config: HypernetworkConfig) -> Tensor:
@@ -209,8 +217,15 @@ def directions(model: nn.Module, ids: Tensor) -> Tensor:
     return found
 
 
-def config_for(model: nn.Module, *, layers: int, width: int = 320) -> HypernetworkConfig:
-    """Return the sizes of a hypernetwork that adapts the last `layers` layers' ``down_proj`` of this base model."""
+def config_for(model: nn.Module, *, layers: int, width: int = 320, **switches: bool) -> HypernetworkConfig:
+    """Return the sizes of a hypernetwork that adapts the last `layers` layers' ``down_proj`` of this base model.
+
+    Args:
+        model: The base model.
+        layers: How many layers are adapted.
+        width: Of a code.
+        switches: ``gated``, ``floored``, ``starts`` (see `HypernetworkConfig`).
+    """
     blocks = layers_of(model)
     down = blocks[-1].get_submodule("mlp.down_proj")
     first = len(blocks) - layers
@@ -223,6 +238,7 @@ def config_for(model: nn.Module, *, layers: int, width: int = 320) -> Hypernetwo
         layers=layers,
         width=width,
         heads=heads,
+        **switches,
     )
 
 

@@ -139,6 +139,9 @@ class TrainingConfig(Table):
         seed: Of the order, the distractors and the initial weights.
         layers: Adapted layers, counted from the last.
         width: Width of a code.
+        gated: Continuing ranks are weighed by the gates (see `HypernetworkConfig`).
+        floored: They keep a floor.
+        starts: Starting ranks speak.
         contextual: Atoms are read in windows of their document; else each by itself.
         cache: States of the frozen lower layers are kept on disk; else computed for every batch. None: kept on a CPU.
         teacher: Folder of a reader (`pmem train reader`) to be taught by; None for the base model itself.
@@ -159,6 +162,9 @@ class TrainingConfig(Table):
     seed: int = 0
     layers: int = 6
     width: int = 320
+    gated: bool = True
+    floored: bool = True
+    starts: bool = True
     contextual: bool = True
     cache: bool | None = None
     teacher: str | None = None

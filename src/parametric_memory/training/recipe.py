@@ -129,7 +129,8 @@ def prepare(data: Path, out: Path, base: str, config: TrainingConfig, *, init: P
     if backend.model.device.type == "cpu":
         model.set_attn_implementation("eager")  # the fastest at these lengths, forward and backward
     spec = spec_for(model, base, last=config.layers)
-    made = config_for(model, layers=config.layers, width=config.width)
+    switches = {"gated": config.gated, "floored": config.floored, "starts": config.starts}
+    made = config_for(model, layers=config.layers, width=config.width, **switches)
     network = AtomHypernetwork(made) if init is None else _begun(init, spec, made)
     learned, completing = _learned(corpus, backend.tokenizer, config, made.max_tokens)
     held_out = exercises(
