@@ -77,7 +77,7 @@ class Trainer:
         objective = Objective(network, model, targets).to(self.accelerator.device)
         optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
-        self.averaged = AveragedModel(network, multi_avg_fn=_average(config.ema))  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(network, multi_avg_fn=_average(config.ema))
         self.targets = tuple(targets)
         self.step = 0
         out.mkdir(parents=True, exist_ok=True)

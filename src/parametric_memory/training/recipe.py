@@ -220,7 +220,7 @@ def _part() -> dict[str, int]:
     """Return which part of every batch this process makes, of how many."""
     from accelerate import PartialState
 
-    state = PartialState(cpu=not torch.cuda.is_available())  # type: ignore[no-untyped-call]
+    state = PartialState(cpu=not torch.cuda.is_available())
     return {"part": state.process_index, "parts": state.num_processes}
 
 

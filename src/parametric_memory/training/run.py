@@ -91,7 +91,7 @@ class Log:
                 logger.info("training: tensorboard is not installed; the curves are in %s", self._path)
                 self._board = _NoBoard()
             else:
-                self._board = SummaryWriter(str(self._boards), flush_secs=10)  # type: ignore[no-untyped-call]
+                self._board = SummaryWriter(str(self._boards), flush_secs=10)
         return self._board
 
 

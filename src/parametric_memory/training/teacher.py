@@ -95,7 +95,7 @@ class Teacher:
                 shares = answer_logits(self._model, read).float().log_softmax(dim=-1)
             best = shares.topk(self._top.shape[1], dim=-1)
             lengths = [len(text.answer) for text in read]
-            tops, values = best.indices.cpu().split(lengths), best.values.cpu().split(lengths)
+            tops, values = (each.cpu().split_with_sizes(lengths) for each in (best.indices, best.values))
             for place, top, value in zip(some, tops, values, strict=True):
                 number = numbers[place]
                 span = slice(self._offsets[number], self._offsets[number + 1])
