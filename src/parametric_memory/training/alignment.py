@@ -1,0 +1,123 @@
+"""Where an answer stands: questions and answers in, sentences (and characters of them) out.
+
+Sentences are numbered as they are given. A word is what ``\\w+`` matches, in lower case; words are alike if their first
+`STEM` characters are, which is crude and enough to tell "crosses" from "river".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from parametric_memory.training.corpus import Place
+
+STEM = 5
+#: A group of sentences that an answer runs through or is gathered from is at most so long; so are, in words, its items.
+LONGEST_GROUP = 8
+LONGEST_ITEM = 5
+#: Sentences that answer together without holding the answer: at most so many, and none that adds less than this share.
+MOST_SUPPORTS = 4
+LEAST_SUPPORT = 0.15
+
+_ITEM_ENDS = re.compile(r"\s*(?:[,;\n]|\band\b)\s*")
+
+
+def words(text: str) -> list[str]:
+    """Return a text's words in order."""
+    return re.findall(r"\w+", text.lower())
+
+
+def stems(text: str) -> set[str]:
+    """Return the beginnings of a text's words."""
+    return {word[:STEM] for word in words(text)}
+
+
+def align(question: str, answer: str, texts: Sequence[str]) -> Place | None:
+    """Return where a text holds the answer as whole words, whatever their case; None if none does.
+
+    Of several that hold the answer, the one that shares the most words with the question.
+    """
+    if not answer:
+        return None
+    pattern = _pattern(answer)
+    asked = set(words(question))
+    best: tuple[int, Place] | None = None
+    for index, text in enumerate(texts):
+        match = pattern.search(text)
+        if match:
+            shared = len(asked & set(words(text)))
+            if best is None or shared > best[0]:
+                best = (shared, Place(index, *match.span()))
+    return None if best is None else best[1]
+
+
+def run_through(answer: str, texts: Sequence[str]) -> tuple[Place, ...]:
+    """Return the parts of an answer that goes on from one sentence into the next; nothing if it does not stand so."""
+    match = _pattern(answer).search(" ".join(texts)) if answer else None
+    if match is None:
+        return ()
+    places, at = [], 0
+    for index, text in enumerate(texts):
+        begin, end = max(match.start() - at, 0), min(match.end() - at, len(text))
+        if begin < end:
+            places.append(Place(index, begin, end))
+        at += len(text) + 1
+    return tuple(places) if len(places) <= LONGEST_GROUP else ()
+
+
+def gather(question: str, answer: str, texts: Sequence[str]) -> tuple[Place, ...]:
+    """Return where the items of a list stand, if several sentences hold them, one each; else nothing."""
+    items = [item for item in _ITEM_ENDS.split(answer) if item]
+    found = [align(question, item, texts) for item in items]
+    places = sorted(place for place in found if place)
+    apart = len({place.atom for place in places}) == len(items)
+    short = all(len(words(item)) <= LONGEST_ITEM for item in items)
+    return tuple(places) if apart and short and 1 < len(items) <= LONGEST_GROUP else ()
+
+
+def weigh(texts: Sequence[str], *, question: str, answer: str = "") -> dict[str, float]:
+    """Return what the words of a question and its answer weigh: more the fewer texts hold them, answers twice.
+
+    A word in ``df`` of ``n`` texts weighs ``log(1 + n / df)``; one in none is left out.
+    """
+    held = Counter(stem for text in texts for stem in stems(text))
+    answered = stems(answer)
+    return {
+        stem: math.log(1 + len(texts) / held[stem]) * (2 if stem in answered else 1)
+        for stem in stems(question) | answered
+        if stem in held
+    }
+
+
+def closeness(text: str, weights: Mapping[str, float]) -> float:
+    """Return the weight of the words that a text holds."""
+    return sum(weights.get(stem, 0.0) for stem in stems(text))
+
+
+def closest(texts: Sequence[str], weights: Mapping[str, float], *, count: int) -> tuple[int, ...]:
+    """Return the texts that are closest, at most `count`, in order; the earlier one of two that are alike."""
+    ranked = sorted(range(len(texts)), key=lambda index: (-closeness(texts[index], weights), index))
+    return tuple(sorted(ranked[:count]))
+
+
+def support(question: str, answer: str, texts: Sequence[str]) -> tuple[int, ...]:
+    """Return the texts that hold the words of question and answer together, in order.
+
+    Greedy: each adds the most weight of words that the others lack, until there are `MOST_SUPPORTS`, or the next one
+    would add less than `LEAST_SUPPORT` of all.
+    """
+    weights = weigh(texts, question=question, answer=answer)
+    total, chosen = sum(weights.values()), set[int]()
+    while weights and len(chosen) < MOST_SUPPORTS:
+        best = max(range(len(texts)), key=lambda index: closeness(texts[index], weights))
+        if closeness(texts[best], weights) < LEAST_SUPPORT * total:
+            break
+        chosen.add(best)
+        weights = {stem: weight for stem, weight in weights.items() if stem not in stems(texts[best])}
+    return tuple(sorted(chosen))
+
+
+def _pattern(answer: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)", re.IGNORECASE)
