@@ -62,9 +62,9 @@ class Source:
 
 #: Files the shipped checkpoint is trained on: 45,000 questions, three in five of them from SQuAD.
 DEFAULT_MIXTURE = {
-    "squad1.1.train": Source(13_500, extractive),
+    "squad1.1.train": Source(15_000, extractive),
     "squad2.0.train": Source(5_000, extractive),
-    "squad1.1_sentences.train": Source(7_000, extractive),
+    "squad1.1_sentences.train": Source(7_500, extractive),
     "squad1.1_train_more.train": Source(5_000, extractive, alone=True),
     "squad1.1_unanswerable_constructed.train": Source(1_500, extractive),
     "squadshifts_amazon.train": Source(1_500, extractive, alone=True),
@@ -92,6 +92,8 @@ DEFAULT_MIXTURE = {
 }
 MAX_DOCUMENT_CHARS = 20_000
 VALIDATION_SHARE = 0.03
+#: So many words in a row are a quotation.
+RUN = 10
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -229,17 +231,13 @@ def _held_out(row: Row, *, titled: bool) -> bool:
 
 
 def _without_quotes(corpus: Corpus) -> list[Example]:
-    """Return the training questions none of whose documents' sentences stands in a held-out document.
+    """Return the training questions none of whose documents says what a held-out document says, word for word.
 
     Files quote one another: a sentence of a held-out article may be a document of its own in another file.
     """
     kept = {corpus.document_of[atom] for example in corpus.validation for atom in _atoms(example)}
-    sentences = {_plain(corpus.texts[atom]) for document in kept for atom in corpus.documents[document]}
-    quoting = {
-        number
-        for number, document in enumerate(corpus.documents)
-        if any(_plain(corpus.texts[atom]) in sentences for atom in document)
-    }
+    runs = {run for document in kept for run in _runs(corpus, document)}
+    quoting = {number for number in range(len(corpus.documents)) if not runs.isdisjoint(_runs(corpus, number))}
     return [
         example for example in corpus.train if quoting.isdisjoint(corpus.document_of[atom] for atom in _atoms(example))
     ]
@@ -249,6 +247,12 @@ def _atoms(example: Example) -> tuple[int, ...]:
     return (*example.golds, *example.look_alikes)
 
 
-def _plain(text: str) -> str:
-    """Return a sentence as its words: files space and quote the same one differently."""
-    return " ".join(words(text))
+def _runs(corpus: Corpus, document: int) -> Iterator[str]:
+    """Yield every `RUN` words in a row of a document's sentences, and whole sentences that are shorter.
+
+    Words, since files space, quote and cut the same sentence differently.
+    """
+    for atom in corpus.documents[document]:
+        said = words(corpus.texts[atom])
+        for begin in range(max(1, len(said) - RUN + 1)):
+            yield " ".join(said[begin : begin + RUN])

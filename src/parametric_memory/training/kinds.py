@@ -94,9 +94,10 @@ def multi_hop(row: Row, split: Split) -> Draft:
     A gold sentence is taken from each: the one with the answer; else the one that leads there, closest to the question
     and to the other golds' titles. Sentences of other paragraphs that are close to the question are look-alikes.
     """
-    sections = tuple(_titled(row["document"], split))
     question, answers = row["question"], _answers(row)
-    named = [number for number, section in enumerate(sections) if f"; {section.title};" in f"; {row['title']};"]
+    paragraphs = _near(question, row["title"], list(_titled(row["document"])))
+    sections = tuple(Section(title, split(text)) for title, text in paragraphs)
+    named = [number for number, section in enumerate(sections) if _names(row["title"], section.title)]
     if not named or not answers:
         return Draft(sections, left_out=("no paragraph has its title" if answers else "no answer",))
     place = None if _says_yes_or_no(answers) else _first(_align(question, answer, sections, named) for answer in answers)
@@ -165,12 +166,25 @@ def _whole(row: Row, split: Split) -> Section:
     return Section(row["title"], split(row["document"]))
 
 
-def _titled(document: str, split: Split) -> Iterator[Section]:
+def _titled(document: str) -> Iterator[tuple[str, str]]:
     """Yield the paragraphs of a document, each below a line with its title."""
     for paragraph in re.split(r"\n\s*\n", document):
         title, _, text = paragraph.strip().partition("\n")
         if text.strip():
-            yield Section(title.strip(), split(text))
+            yield title.strip(), text
+
+
+def _names(titles: str, title: str) -> bool:
+    """Return whether a title is one of several, which may have semicolons in them."""
+    return f"; {title};" in f"; {titles};"
+
+
+def _near(question: str, titles: str, paragraphs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the paragraphs that are named, and of the others those closest to the question, in order."""
+    others = [(title, text) for title, text in paragraphs if not _names(titles, title)]
+    texts = [text for _, text in others]
+    near = [others[at] for at in closest(texts, weigh(texts, question=question), count=MOST_LOOK_ALIKES)]
+    return [one for one in paragraphs if _names(titles, one[0]) or one in near]
 
 
 def _numbers(sections: Sequence[Section], number: int) -> range:
