@@ -39,28 +39,34 @@ def align(question: str, answer: str, texts: Sequence[str]) -> Place | None:
 
     Of several that hold the answer, the one that shares the most words with the question.
     """
-    if not answer:
-        return None
-    pattern = _pattern(answer)
+    found = [Place(index, *span) for index, text in enumerate(texts) if (span := find(answer, text))]
     asked = set(words(question))
-    best: tuple[int, Place] | None = None
-    for index, text in enumerate(texts):
-        match = pattern.search(text)
-        if match:
-            shared = len(asked & set(words(text)))
-            if best is None or shared > best[0]:
-                best = (shared, Place(index, *match.span()))
-    return None if best is None else best[1]
+    return max(found, key=lambda place: len(asked & set(words(texts[place.atom]))), default=None)
+
+
+def find(answer: str, text: str) -> tuple[int, int] | None:
+    """Return where a text first holds an answer as whole words, whatever their case."""
+    # Not a pattern: to compile one for each question takes longer than to search.
+    answer, lowered = answer.lower(), text.lower()
+    if len(lowered) != len(text):  # a few letters have two in lower case
+        lowered = text
+    begin = lowered.find(answer) if answer else -1
+    while begin >= 0:
+        end = begin + len(answer)
+        if not _in_word(lowered, begin) and not _in_word(lowered, end):
+            return begin, end
+        begin = lowered.find(answer, begin + 1)
+    return None
 
 
 def run_through(answer: str, texts: Sequence[str]) -> tuple[Place, ...]:
     """Return the parts of an answer that goes on from one sentence into the next; nothing if it does not stand so."""
-    match = _pattern(answer).search(" ".join(texts)) if answer else None
-    if match is None:
+    span = find(answer, " ".join(texts))
+    if span is None:
         return ()
     places, at = [], 0
     for index, text in enumerate(texts):
-        begin, end = max(match.start() - at, 0), min(match.end() - at, len(text))
+        begin, end = max(span[0] - at, 0), min(span[1] - at, len(text))
         if begin < end:
             places.append(Place(index, begin, end))
         at += len(text) + 1
@@ -93,7 +99,8 @@ def weigh(texts: Sequence[str], *, question: str, answer: str = "") -> dict[str,
 
 def closeness(text: str, weights: Mapping[str, float]) -> float:
     """Return the weight of the words that a text holds."""
-    return sum(weights.get(stem, 0.0) for stem in stems(text))
+    # Exact, so that the order of a set does not matter.
+    return math.fsum(weights.get(stem, 0.0) for stem in stems(text))
 
 
 def closest(texts: Sequence[str], weights: Mapping[str, float], *, count: int) -> tuple[int, ...]:
@@ -109,7 +116,7 @@ def support(question: str, answer: str, texts: Sequence[str]) -> tuple[int, ...]
     would add less than `LEAST_SUPPORT` of all.
     """
     weights = weigh(texts, question=question, answer=answer)
-    total, chosen = sum(weights.values()), set[int]()
+    total, chosen = math.fsum(weights.values()), set[int]()
     while weights and len(chosen) < MOST_SUPPORTS:
         best = max(range(len(texts)), key=lambda index: closeness(texts[index], weights))
         if closeness(texts[best], weights) < LEAST_SUPPORT * total:
@@ -119,5 +126,6 @@ def support(question: str, answer: str, texts: Sequence[str]) -> tuple[int, ...]
     return tuple(sorted(chosen))
 
 
-def _pattern(answer: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)", re.IGNORECASE)
+def _in_word(text: str, at: int) -> bool:
+    """Return whether a word goes on across a place between two characters."""
+    return bool(re.match(r"\w\w", text[at - 1 : at + 1])) if at else False
