@@ -1,7 +1,7 @@
 """Where an answer stands: questions and answers in, sentences (and characters of them) out.
 
-Sentences are numbered as they are given. A word is what ``\\w+`` matches, in lower case; words are alike if their first
-`STEM` characters are, which is crude and enough to tell "crosses" from "river".
+Sentences are numbered as they are given. Words are compared in lower case; where sentences are only close to a
+question, words are alike if their first `STEM` characters are.
 """
 
 from __future__ import annotations
@@ -47,15 +47,14 @@ def align(question: str, answer: str, texts: Sequence[str]) -> Place | None:
 def find(answer: str, text: str) -> tuple[int, int] | None:
     """Return where a text first holds an answer as whole words, whatever their case."""
     # Not a pattern: to compile one for each question takes longer than to search.
-    answer, lowered = answer.lower(), text.lower()
-    if len(lowered) != len(text):  # a few letters have two in lower case
-        lowered = text
-    begin = lowered.find(answer) if answer else -1
+    if len(text.lower()) == len(text):  # "İ" has two letters in lower case
+        answer, text = answer.lower(), text.lower()
+    begin = text.find(answer) if answer else -1
     while begin >= 0:
         end = begin + len(answer)
-        if not _in_word(lowered, begin) and not _in_word(lowered, end):
+        if not _in_word(text, begin) and not _in_word(text, end):
             return begin, end
-        begin = lowered.find(answer, begin + 1)
+        begin = text.find(answer, begin + 1)
     return None
 
 

@@ -92,8 +92,8 @@ DEFAULT_MIXTURE = {
 }
 MAX_DOCUMENT_CHARS = 20_000
 VALIDATION_SHARE = 0.03
-#: So many words in a row are a quotation.
-RUN = 10
+#: So many words in a row are a quotation, unless so many documents say them.
+RUN, COMMON = 10, 20
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -237,7 +237,9 @@ def _without_quotes(corpus: Corpus) -> list[Example]:
     """
     kept = {corpus.document_of[atom] for example in corpus.validation for atom in _atoms(example)}
     runs = {run for document in kept for run in _runs(corpus, document)}
-    quoting = {number for number in range(len(corpus.documents)) if not runs.isdisjoint(_runs(corpus, number))}
+    quoted = [runs & set(_runs(corpus, document)) for document in range(len(corpus.documents))]
+    documents = Counter(run for found in quoted for run in found)
+    quoting = {number for number, found in enumerate(quoted) if any(documents[run] < COMMON for run in found)}
     return [
         example for example in corpus.train if quoting.isdisjoint(corpus.document_of[atom] for atom in _atoms(example))
     ]

@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from parametric_memory.training.alignment import MOST_SUPPORTS, align, closest, gather, run_through, stems, support, weigh
+from parametric_memory.training.alignment import (
+    MOST_SUPPORTS,
+    align,
+    closest,
+    gather,
+    run_through,
+    stems,
+    support,
+    weigh,
+)
 from parametric_memory.training.corpus import Example, Place
 from parametric_memory.training.templates import ask, is_name, is_pronoun
 from parametric_memory.types import stable_id
@@ -100,7 +109,9 @@ def multi_hop(row: Row, split: Split) -> Draft:
     named = [number for number, section in enumerate(sections) if _names(row["title"], section.title)]
     if not named or not answers:
         return Draft(sections, left_out=("no paragraph has its title" if answers else "no answer",))
-    place = None if _says_yes_or_no(answers) else _first(_align(question, answer, sections, named) for answer in answers)
+    place = (
+        None if _says_yes_or_no(answers) else _first(_align(question, answer, sections, named) for answer in answers)
+    )
     golds = {place.atom} if place else set()
     for number in named:
         if golds.isdisjoint(_numbers(sections, number)):
@@ -154,7 +165,7 @@ def triples(row: Row, split: Split) -> Draft:
 
 
 def any_kind(row: Row, split: Split) -> Draft:
-    """Read a row by what it holds: facts, a question nothing answers, yes or no, a part of the document, other words."""
+    """Read a row by what it holds: facts, a question nothing answers, a yes or no, an answer in whatever words."""
     if row.get("triples"):
         return triples(row, split)
     if not row["answers"]:

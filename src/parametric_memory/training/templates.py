@@ -32,7 +32,11 @@ _FAMILIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("mother",): ("Who is the mother of {}?", "Who was the mother of {}?"),
     ("sibling",): ("Who is a sibling of {}?", "Who is the brother or sister of {}?"),
     # What somebody does.
-    ("educated at", "school", "college"): ("Where did {} study?", "Where was {} educated?", "Which school did {} go to?"),
+    ("educated at", "school", "college"): (
+        "Where did {} study?",
+        "Where was {} educated?",
+        "Which school did {} go to?",
+    ),
     ("employer",): ("Who does {} work for?", "Who is the employer of {}?"),
     ("employee or member of",): ("Which organisation does {} belong to?", "Who does {} work for?"),
     ("member of",): ("What is {} a member of?", "Which group does {} belong to?"),
@@ -142,7 +146,10 @@ _FAMILIES: dict[tuple[str, ...], tuple[str, ...]] = {
 _WORDINGS = {name: wordings for names, wordings in _FAMILIES.items() for name in names}
 
 _PRONOUNS = frozenset(
-    "i me my we us our you your he him his she her it its they them their this that these those who which one".split()
+    re.findall(
+        r"\w+",
+        "i me my we us our you your he him his she her it its they them their this that these those who which one",
+    )
 )
 
 
