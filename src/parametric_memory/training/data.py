@@ -162,7 +162,7 @@ def _read(corpus: Corpus, rows: Sequence[Row], source: Source, asked: set[Asked]
             continue
         draft = _draft(corpus, row, source)
         left_out.update(draft.left_out)
-        for example in draft.examples:
+        for example in sorted(draft.examples, key=lambda made: stable_id("order", document, made.question)):
             key = _asked(draft, example)
             if key in asked:
                 left_out["it was asked before"] += 1
