@@ -29,7 +29,8 @@ from parametric_memory.ingest import sentences
 from parametric_memory.routing import SentenceTransformerEncoder
 from parametric_memory.routing.fusion import Features, features
 from parametric_memory.store.lexical import match_query
-from parametric_memory.training.data import align, read_rows
+from parametric_memory.training.alignment import align
+from parametric_memory.training.data import read_rows
 from parametric_memory.types import Atom, AtomKind, Candidate, Span
 
 #: Atoms of a memory; None is everything.

@@ -16,7 +16,6 @@ from parametric_memory.adapters.spec import spec_for
 from parametric_memory.backends import BUILTIN_BASE, HuggingFaceBackend
 from parametric_memory.config import GenerationConfig
 from parametric_memory.errors import TrainingError
-from parametric_memory.training.corpus import Corpus, Example
 from parametric_memory.training.data import read_corpus
 from parametric_memory.training.reader_loop import ReaderConfig, ReaderTrainer
 from parametric_memory.training.readings import Reading, readings
@@ -73,13 +72,13 @@ def train_reader(
         "max_tokens": config.max_tokens,
         "seed": config.seed,
     }
-    train = readings(corpus, trainable(corpus), count=count, alone=config.alone, **made)
+    train = readings(corpus, corpus.train, count=count, alone=config.alone, **made)
     held_out = readings(corpus, corpus.validation, count=config.validation, alone=config.alone, **made)
     logger.info("tuning a reader on %d questions, validating on %d", len(train), len(held_out))
     if not train or not held_out:
         raise TrainingError(
             f"training on {data}: {len(train)} questions to train on and {len(held_out)} to validate on, after whole "
-            "documents were held out; add documents with questions whose answers stand in one of their sentences"
+            "documents were held out; add documents with questions whose answers stand in them"
         )
     spec = spec_for(backend.model, base, last=config.layers)
     trainer = ReaderTrainer(backend.model, spec, train=train, validation=held_out, config=config, out=out)
@@ -94,21 +93,6 @@ def train_reader(
         rows = readings(corpus, corpus.validation, count=config.validation, alone=alone, **made)
         measures += _measure(trainer, backend, text, rows, score)
     return write_reader(trainer, folder, measures)
-
-
-def trainable(corpus: Corpus) -> list[Example]:
-    """Return the training questions none of whose document's sentences stands in a held-out document.
-
-    Files quote one another: a sentence of a held-out article may be a document of its own in another file.
-    """
-    held_out = {corpus.document_of[example.anchor] for example in corpus.validation}
-    sentences = {corpus.texts[atom] for document in held_out for atom in corpus.documents[document]}
-    quoting = {
-        number
-        for number, document in enumerate(corpus.documents)
-        if any(corpus.texts[atom] in sentences for atom in document)
-    }
-    return [example for example in corpus.train if corpus.document_of[example.anchor] not in quoting]
 
 
 @dataclass(frozen=True, slots=True)

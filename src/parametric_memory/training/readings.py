@@ -1,7 +1,7 @@
 """Readings: training questions with the text that answers them in the prompt, as token ids and as batches.
 
-The text is the gold sentence alone, or the gold sentence among others in the order of the document: as running text, as
-a document is shown, or as statements behind their titles, as retrieved passages are. Which, is drawn once per question.
+The text is the gold sentences alone, or among others in the order of the document: as running text, as a document is
+shown, or as statements behind their titles, as retrieved passages are. Which, is drawn once per question.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def readings(
     max_tokens: int = 224,
     seed: int = 0,
 ) -> list[Reading]:
-    """Draw questions and what each is read with; at most ``count``, each once, those that are too long left out.
+    """Draw questions and what each is read with; at most ``count``, each once.
+
+    Those that nothing answers, and those that are too long, are left out.
 
     Args:
         corpus: Holds the examples' sentences.
@@ -73,12 +75,12 @@ def readings(
         tokenizer: The base model's.
         prompt: The wording around a question with passages.
         count: How many.
-        alone: Share of the questions whose gold sentence stands alone.
+        alone: Share of the questions whose gold sentences stand alone.
         max_tokens: Longest prompt with its answer.
         seed: Of the draw.
     """
     rng = random.Random(seed)
-    drawn = rng.sample(examples, len(examples))
+    drawn = [example for example in rng.sample(examples, len(examples)) if example.golds]
     made = (
         _reading(
             tokenizer, example, prompt.conversation(example.question, _passages(corpus, example, drawn, alone, rng))
@@ -96,19 +98,21 @@ def _reading(tokenizer: Tokenizer, example: Example, turns: Conversation) -> Rea
 def _passages(
     corpus: Corpus, example: Example, examples: Sequence[Example], alone: float, rng: random.Random
 ) -> list[str]:
-    gold = example.anchor
+    golds = example.golds
     if rng.random() < alone:
-        return [_statement(corpus, gold)]
+        return [_statement(corpus, gold) for gold in golds]
     count = rng.randint(1, MAX_OTHERS)
-    document = corpus.documents[corpus.document_of[gold]]
-    if len(document) > 1 and rng.random() < 0.5:
-        size = min(count + 1, len(document))
-        begin = rng.randint(max(document.start, gold - size + 1), min(gold, document.stop - size))
+    document = corpus.documents[corpus.document_of[example.anchor]]
+    together = all(gold in document for gold in golds)
+    if together and len(document) > len(golds) and rng.random() < 0.5:
+        first, last = min(golds), max(golds)
+        size = min(max(last - first, count) + 1, len(document))
+        begin = rng.randint(max(document.start, last - size + 1), min(first, document.stop - size))
         return corpus.texts[begin : begin + size]
-    siblings = corpus.siblings(gold)
+    siblings = [atom for atom in corpus.siblings(example.anchor) if atom not in golds]
     others = rng.sample(siblings, min(count, len(siblings)))
     others += [rng.choice(examples).anchor for _ in range(count - len(others))]
-    return [_statement(corpus, atom) for atom in sorted({gold, *others})]
+    return [_statement(corpus, atom) for atom in sorted({*golds, *others})]
 
 
 def _statement(corpus: Corpus, atom: int) -> str:
