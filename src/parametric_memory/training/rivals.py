@@ -17,7 +17,9 @@ RIVALS, LOOKED_AT = 6, 16
 
 
 def rivals(corpus: Corpus, examples: Sequence[Example], *, among: Iterable[int]) -> dict[Example, list[int]]:
-    """Return up to `RIVALS` rivals of each example.
+    """Return up to `RIVALS` rivals of each example that something answers.
+
+    What answers the others is not known, so nothing can be known not to.
 
     Args:
         corpus: Holds the atoms.
@@ -29,7 +31,7 @@ def rivals(corpus: Corpus, examples: Sequence[Example], *, among: Iterable[int])
         connection.execute("CREATE VIRTUAL TABLE atoms USING fts5(text, tokenize = 'porter unicode61')")
         rows = ((atom + 1, corpus.texts[atom]) for atom in sorted(set(among)))  # a rowid is positive
         connection.executemany("INSERT INTO atoms (rowid, text) VALUES (?, ?)", rows)
-        return {example: _rivals(connection, corpus, example) for example in examples}
+        return {example: _rivals(connection, corpus, example) for example in examples if example.golds}
     finally:
         connection.close()
 
