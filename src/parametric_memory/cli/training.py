@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -117,6 +117,22 @@ def reader(  # noqa: PLR0913, PLR0917 - one option each
             progress=partial(_show, show, config.steps),
         )  # fmt: skip
     stdout().print(f"wrote {folder}", soft_wrap=True)
+
+
+@app.command()
+def world(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Takes the questions: *.jsonl, or *.jsonl.gz.")],
+    questions: Annotated[int, typer.Option(min=1, help="How many.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    split: Annotated[
+        Literal["train", "dev"], typer.Option(help="Dev has other names and other wordings of questions.")
+    ] = "train",
+) -> None:
+    """Write questions about a world that does not exist, to train on or to measure with."""
+    from parametric_memory.training.world import world_rows, write_rows
+
+    written = write_rows(out, world_rows(seed, questions, split))
+    stdout().print(f"wrote {out}: {written:,} questions", soft_wrap=True)
 
 
 def _estimate(data: Path, out: Path, base: str, config: TrainingConfig, init: Path | None) -> None:

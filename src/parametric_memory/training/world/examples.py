@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from parametric_memory.training.corpus import Corpus, Example, Place
@@ -59,6 +62,17 @@ def world_rows(seed: int, questions: int, split: Split) -> Iterator[dict[str, An
         }
 
 
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write rows to a JSONL file, gzipped if its name says so, making its folder; return how many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with gzip.open(path, "wt", encoding="utf-8") if path.suffix == ".gz" else path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            written += 1
+    return written
+
+
 def world_questions(seed: int, count: int, split: Split) -> Iterator[Question]:
     """Yield so many questions about a world that is large enough for them."""
     if count:
@@ -75,4 +89,4 @@ def _example(corpus: Corpus, question: Question) -> Example:
 
 def _atom(corpus: Corpus, spot: Spot) -> int:
     texts = [statement.text for statement in spot.page.statements]
-    return corpus.add(texts, spot.page.title)[spot.index]
+    return corpus.add(texts, spot.page.title)[spot.sentence]

@@ -26,7 +26,7 @@ YES_NO_WRAPS = Wordings(
 )
 #: Around a statement, to ask whether it is true.
 TRUTHS = Wordings(
-    ("Is it true that {c}?", "Is it correct that {c}?", "Do you know whether it is true that {c}?"),
+    ("Is it true that {c}?", "Is it correct that {c}?", "Is it a fact that {c}?"),
     ("Is it right to say that {c}?", "Would you agree that {c}?"),
 )
 #: Around the beginning of a statement, to have it completed.

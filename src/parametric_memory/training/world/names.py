@@ -40,9 +40,17 @@ _VOWELS = "aeiou"
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name, the article before it ("the " or nothing), and how it is told when it is known who is meant."""
+    """A name.
+
+    Attributes:
+        text: The name itself.
+        made_up: The part of it that is no word.
+        article: What goes before it: "the " or nothing.
+        short: How it is told when it is known who is meant.
+    """
 
     text: str
+    made_up: str
     article: str = ""
     short: str = ""
 
@@ -59,19 +67,18 @@ def word(rng: random.Random, *, feminine: bool | None = None) -> str:
             return made
 
 
-def look_alike(name: str, rng: random.Random) -> str:
-    """Return a name that differs from a name in one letter of one word, or in one letter more."""
-    words = name.split(" ")
-    # "of" and "the" stay; so do the plain words that follow a made-up one (Tarvel Foundry).
-    place = rng.choice([at for at, one in enumerate(words) if len(one) > 3] or [0])
-    one = words[place]
-    at = rng.randrange(1, len(one))
-    letter = one[at]
-    if letter.lower() in _VOWELS:
-        changed = one[:at] + rng.choice([v for v in _VOWELS if v != letter]) + one[at + 1 :]
+def look_alike(name: Name, rng: random.Random) -> Name:
+    """Return a name that differs from a name in one letter of what is made up, or in one letter more."""
+    word = name.made_up
+    at = rng.randrange(1, len(word))
+    if word[at] in _VOWELS:
+        changed = word[:at] + rng.choice([vowel for vowel in _VOWELS if vowel != word[at]]) + word[at + 1 :]
     else:
-        changed = rng.choice((one[: at + 1] + letter + one[at + 1 :], one + rng.choice("nalre"), one[:at] + "r" + one[at:]))
-    return " ".join([*words[:place], changed, *words[place + 1 :]])
+        changed = rng.choice((word[: at + 1] + word[at:], word + rng.choice("nalre"), word[:at] + "r" + word[at:]))
+    text = name.text.replace(word, changed, 1)
+    # A person goes by the family name.
+    short = text.split(" ")[-1] if name.text.endswith(name.short) else name.short
+    return Name(text, changed, name.article, short)
 
 
 def name_of(kind: str, rng: random.Random) -> Name:
@@ -81,8 +88,8 @@ def name_of(kind: str, rng: random.Random) -> Name:
         KeyError: If there is no such type.
     """
     if kind in {"woman", "man"}:
-        family = _proper(rng)
-        return Name(f"{_proper(rng, feminine=kind == 'woman')} {family}", short=family)
+        given, family = _proper(rng, feminine=kind == "woman"), _proper(rng)
+        return Name(f"{given} {family}", rng.choice((given, family)), short=family)
     return _MAKERS[kind](rng)
 
 
@@ -99,8 +106,8 @@ def _patterned(*patterns: str, short: str, article: str = "", lower: bool = Fals
             before, _, rest = pattern.partition("<")
             choices, _, after = rest.partition(">")
             pattern = before + rng.choice(choices.split("|")) + after
-        made = word(rng)
-        return Name(pattern.replace("*", made if lower else made.capitalize()), article, short)
+        made = word(rng) if lower else _proper(rng)
+        return Name(pattern.replace("*", made), made, article, short)
 
     return make
 
@@ -115,7 +122,7 @@ _MAKERS: Mapping[str, Callable[[random.Random], Name]] = {
     "mountain": _patterned("Mount *", "* Peak", "Mount *", "* Horn", short="the mountain"),
     "company": _patterned(
         "* <Foundry|Shipping|Optics|Brewery|Press|Rail|Bank|Trading|Glass|Paper|Motors|Tools>",
-        "* and Sons", "*<tech|corp|works>", short="the company",
+        "* and Company", "*<tech|corp|works>", short="the company",
     ),
     "ship": _patterned(
         "*", f"<{_COLOURS}> <{_BIRDS}> of *", "<Lady|Queen|Duke|Star|Spirit> *", article="the ", short="the ship"

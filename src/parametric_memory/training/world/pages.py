@@ -16,8 +16,8 @@ from parametric_memory.training.world.statements import Naming, Saying, Statemen
 
 #: Shares of pages with one sentence, of pages that use pronouns, and of single sentences under no title.
 SINGLE, CONTEXTUAL, UNTITLED = 0.25, 0.5, 0.4
-#: Shares of statements that tell two facts, of entities on a page that are told about, of changes on a page of their own.
-DOUBLE, ASIDE, APART = 0.3, 0.45, 0.4
+#: Shares of statements that tell two facts, of a page's entities that are told about, of changes on their own page.
+DOUBLE, ASIDE, APART = 0.3, 0.65, 0.4
 #: Share of pages with a sentence that tells nothing, and with one on an entity of nearly the same name.
 FILLED, CONFUSED = 0.35, 0.6
 MOST_FACTS = 7
@@ -107,10 +107,10 @@ class Writer:
     def _alone(self, entity: Entity, fact: Fact) -> Page:
         title = "" if self._rng.random() < UNTITLED else entity.name.text
         twin = self._about_twin(entity, [fact])
-        both = contrast(fact, twin, self._rng) if twin else None
-        if both:
+        if twin and (both := contrast(fact, twin, self._rng)):
             self._tell_of(twin)
-        return Page(title, entity, (both or tell(fact, self._rng),))
+            return Page(title, entity, (both,))
+        return Page(title, entity, (tell(fact, self._rng),))
 
     def _page(self, entity: Entity, facts: Sequence[Fact]) -> Page:
         statements = self._told(entity, facts)
@@ -140,9 +140,7 @@ class Writer:
             statements.append(both or tell(fact, self._rng, naming))
         return statements
 
-    def _naming(
-        self, entity: Entity, before: Sequence[Statement], after: Sequence[Fact], fact: Fact
-    ) -> Naming:
+    def _naming(self, entity: Entity, before: Sequence[Statement], after: Sequence[Fact], fact: Fact) -> Naming:
         """Return how the entity may be told: by pronoun or a shorter name if nobody else on the page could be meant."""
         if not before:
             return "full"
@@ -181,4 +179,3 @@ class Writer:
 
 def _named_in_full(statement: Statement) -> bool:
     return all("s" in saying.spans for saying in statement.sayings)
-

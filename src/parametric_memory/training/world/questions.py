@@ -7,28 +7,31 @@ answers: it is checked against every fact that any page tells.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from parametric_memory.training.world import frames
 from parametric_memory.training.world.facts import Entity, Fact, Value
 from parametric_memory.training.world.pages import Page
-from parametric_memory.training.world.relations import Relation, Wordings, relations_of, slots_of
+from parametric_memory.training.world.relations import YEARS, Relation, Wordings, relations_of, slots_of
 from parametric_memory.training.world.statements import Saying, lowered, plain
 from parametric_memory.training.world.told import Spot, Told
 from parametric_memory.training.world.values import draw
-from parametric_memory.training.world.world import YEARS, World
+from parametric_memory.training.world.world import World
 from parametric_memory.types import AtomKind, Span
 
 #: How often a form is tried; not every page allows every form.
 FORMS = {
-    "direct": 36, "inverse": 14, "yes_no": 14, "unanswerable": 10, "two_hop": 20, "update": 14, "cloze": 6,
+    "direct": 34, "list": 24, "inverse": 12, "yes_no": 11, "unanswerable": 14, "two_hop": 28, "update": 32, "cloze": 5,
 }  # fmt: skip
 #: Share of the questions that come with an instruction or a courtesy.
 WRAPPED = 0.25
 #: Known wordings that count as direct: the plainest stand first.
 DIRECT = 2
-_COMMON = frozenset("a an the of and with that who for in on by to until".split())
+#: How what asks directly begins.
+_OPENING = re.compile(r"(?:(?:\w+ ){0,2}[Ww]h|How|Is|Was|Does|Did|Are|Can|Has)")
+_COMMON = frozenset({"a", "an", "the", "of", "and", "with", "that", "who", "for", "in", "on", "by", "to", "until"})
 _TRIES = 12
 
 
@@ -39,7 +42,8 @@ class Question:
     Attributes:
         text: As a user would put it.
         answer: Word for word from the last of the golds, "yes" or "no", or empty if no page answers.
-        form: direct, paraphrase, list, inverse, yes_no, unanswerable, two_hop, update or cloze.
+        form: direct, paraphrase, list, inverse, update (the newest of several), dated (one of several by its
+            date), two_hop, yes_no, cloze or unanswerable.
         relation: What is asked about; of two hops, the second.
         page: Where it is asked.
         golds: The sentences that answer it together.
@@ -68,8 +72,8 @@ class Asker:
         self._reserved = world.split == "dev"
         self._told = Told(world.pages, world.twins)
         self._makers: Mapping[str, Callable[[Page], Question | None]] = {
-            "direct": self._direct, "inverse": self._inverse, "yes_no": self._yes_no, "cloze": self._cloze,
-            "unanswerable": self._unanswerable, "two_hop": self._two_hop, "update": self._update,
+            "direct": self._direct, "list": self._list, "inverse": self._inverse, "update": self._update,
+            "yes_no": self._yes_no, "unanswerable": self._unanswerable, "two_hop": self._two_hop, "cloze": self._cloze,
         }  # fmt: skip
 
     def questions(self, count: int) -> Iterator[Question]:
@@ -95,6 +99,9 @@ class Asker:
         if question.form == "cloze" or self._rng.random() >= WRAPPED:
             return question
         wraps = self._wordings(frames.YES_NO_WRAPS if question.form == "yes_no" else frames.WRAPS)
+        if not _OPENING.match(question.text):
+            # "I would like to know: Tell me …" is nothing that anybody says.
+            wraps = tuple(wrap for wrap in wraps if not wrap.endswith(": {q}"))
         return replace(question, text=self._rng.choice(wraps).format(q=question.text))
 
     def _wordings(self, wordings: Wordings | None) -> tuple[str, ...]:
@@ -102,6 +109,9 @@ class Asker:
 
     def _direct(self, page: Page) -> Question | None:
         return self._asking(page, lambda fact, slot: slot != "s" and len(self._told.versions(fact)) == 1)
+
+    def _list(self, page: Page) -> Question | None:
+        return self._asking(page, lambda fact, slot: fact.relation.slots[slot].startswith("list "), form="list")
 
     def _inverse(self, page: Page) -> Question | None:
         return self._asking(page, lambda _, slot: slot == "s", form="inverse")
@@ -116,23 +126,21 @@ class Asker:
             return None
         saying, slot = self._rng.choice(options)
         known = self._wordings(saying.fact.relation.asks.get(slot))
-        usable = [
-            (place, template)
-            for place, template in enumerate(known)
-            if self._told.settles(saying, slot, slots_of(template))
-        ]
+        settled = {given: self._told.settles(saying, slot, given) for given in set(map(slots_of, known))}
+        usable = [(place, template) for place, template in enumerate(known) if settled[slots_of(template)]]
         if not usable:
             return None
         place, template = self._rng.choice(usable)
         if not form:
-            listed = saying.fact.relation.slots[slot].startswith("list ")
-            form = "list" if listed else "direct" if place < DIRECT and not self._reserved else "paraphrase"
+            form = "direct" if place < DIRECT and not self._reserved else "paraphrase"
+        elif form == "update" and "t" in slots_of(template):
+            form = "dated"
         return self._grounded(plain(template, saying.fact.values), form, saying, slot, template)
 
-    def _grounded(self, text: str, form: str, saying: Saying, slot: str, template: str) -> Question:  # noqa: PLR0917
+    def _grounded(self, text: str, form: str, saying: Saying, slot: str, template: str) -> Question:
         """Return a question whose answer is a value in a statement."""
         spot, span = self._told.spots[saying.fact], saying.spans[slot]
-        answer = span.of(spot.page.statements[spot.index].text)
+        answer = span.of(spot.page.statements[spot.sentence].text)
         tempting = self._told.tempting(saying.fact)
         return Question(text, answer, form, saying.fact.relation, spot.page, (spot,), span, tempting, template)
 
@@ -216,8 +224,8 @@ class Asker:
         """Return one of nearly the same name, whether the world has it or not; an empty text if there can be none."""
         if twin := self._world.twins.get(entity):
             return twin
-        name = self._world.near(entity.name.text, self._rng)
-        return f"{entity.name.article}{name}" if name else ""
+        near = self._world.near(entity.name, self._rng)
+        return f"{near.article}{near.text}" if near else ""
 
     def _two_hop(self, page: Page) -> Question | None:
         """Return a question that takes two sentences: who is meant stands in one, the answer in the other."""
@@ -248,12 +256,15 @@ class Asker:
         template = self._rng.choice(templates)
         meant = _inside(self._rng.choice(bridges), first.fact.values)
         question = self._grounded(plain(template, {"s": meant}), "two_hop", second, asked, template)
+        named = self._told.spots[first.fact]
+        if question.answer in named.page.statements[named.sentence].text:
+            return None
         return replace(question, golds=(self._told.spots[first.fact], *question.golds))
 
     def _apart(self, first: Saying, second: Saying) -> bool:
         """Return whether neither sentence answers alone: the second names its subject and not the first's."""
         one, other = self._told.spots[first.fact], self._told.spots[second.fact]
-        text = other.page.statements[other.index].text
+        text = other.page.statements[other.sentence].text
         return one != other and "s" in second.spans and first.fact.subject.name.text not in text
 
     def _cloze(self, page: Page) -> Question | None:
@@ -277,7 +288,9 @@ class Asker:
 def _inside(template: str, values: Mapping[str, Value]) -> str:
     """Return a filled template to be put inside another: without a capital of its own."""
     filled = plain(template, values)
-    return filled if template.startswith("{s}") and not str(values["s"])[0].islower() else filled[0].lower() + filled[1:]
+    return (
+        filled if template.startswith("{s}") and not str(values["s"])[0].islower() else filled[0].lower() + filled[1:]
+    )
 
 
 def _differs(value: Value, truth: Value) -> bool:

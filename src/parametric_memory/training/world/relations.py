@@ -28,6 +28,8 @@ from parametric_memory.types import AtomKind
 TABLES = ("people", "places", "works", "nature", "things", "public")
 #: What a type is besides: its slots and relations are open to it too.
 BROADER = {"woman": "person", "man": "person", "stadium": "building"}
+#: Kinds of years, by how long after its subject's origin something may happen.
+YEARS = {"origin": (0, 0), "later": (16, 70), "late": (71, 92)}
 #: Types of slots that hold a person.
 PERSONS = frozenset({"person", "woman"})
 _SLOT = re.compile(r"\{(\w)\}")
@@ -127,7 +129,18 @@ def _read(table: str) -> Iterator[Relation]:
         relation = _headed(head)
         for line in lines:
             _add(relation, line)
+        _add_years(relation)
         yield relation
+
+
+def _add_years(relation: Relation) -> None:
+    """Add to the questions that ask when, those that ask for the year in the same words."""
+    for slot in relation.slots.keys() & {"t", "o"}:
+        if relation.slots[slot] in YEARS and slot in relation.asks:
+            asked = relation.asks[slot]
+            rests = [template.removeprefix("When ") for template in asked.known if template.startswith("When ")]
+            asked = _with(asked, [f"In what year {rest}" for rest in rests], reserved=False)
+            relation.asks[slot] = _with(asked, [f"During which year {rest}" for rest in rests], reserved=True)
 
 
 def _headed(line: str) -> Relation:

@@ -126,7 +126,11 @@ def contrast(first: Fact, second: Fact, rng: random.Random) -> Statement | None:
 
 def _joined(first: Fact, second: Fact, rng: random.Random, naming: Naming, conjunction: str) -> Statement | None:
     one, other = (
-        [template for template in fact.relation.statements if _OPENING.match(template) and not re.search(r",| and |:", template)]
+        [
+            template
+            for template in fact.relation.statements
+            if _OPENING.match(template) and not re.search(r",| and |:", template)
+        ]
         for fact in (first, second)
     )
     if not one or not other or AtomKind.PROCEDURE in {first.relation.kind, second.relation.kind}:

@@ -16,7 +16,7 @@ class Spot(NamedTuple):
     """A sentence of a page."""
 
     page: Page
-    index: int
+    sentence: int
 
 
 class Told:

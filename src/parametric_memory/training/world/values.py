@@ -16,11 +16,14 @@ _SYMBOL = re.compile(r"<([^<>]+)>")
 #: "a(n)" before a word, which may be marked as a slot's value.
 _ARTICLE = re.compile(r"\b([Aa])\(n\) (?=(?:\x01\d+\w\x02)?(\w+))")
 _CONSONANT_SOUND = re.compile(r"(?:u(?:ni|se|su)|eu|one\b)", re.IGNORECASE)
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES: tuple[str, ...] = tuple(
+    re.findall(
+        r"\w+",
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen",
+    )
+)
+_TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 #: Share of small numbers that are written as words.
 _AS_WORDS = 0.3
 
@@ -37,7 +40,7 @@ def draw(kind: str, rng: random.Random) -> str:
     if name == "list":
         symbol, _, counts = rest.partition(" ")
         return _list(symbol, rng.randint(*_range(counts)), rng)
-    text = rng.choice(_grammar()[kind])
+    text: str = rng.choice(_grammar()[kind])
     return with_articles(_SYMBOL.sub(lambda found: draw(found[1], rng), text))
 
 

@@ -17,7 +17,7 @@ from parametric_memory.training.data import held_out
 from parametric_memory.training.world.facts import Entity, Fact, Value
 from parametric_memory.training.world.names import Name, look_alike, name_of
 from parametric_memory.training.world.pages import Page, Writer
-from parametric_memory.training.world.relations import BROADER, PERSONS, Relation, relations_of
+from parametric_memory.training.world.relations import BROADER, PERSONS, YEARS, Relation, relations_of
 from parametric_memory.training.world.values import draw
 
 Split: TypeAlias = Literal["train", "dev"]
@@ -32,9 +32,7 @@ SHARES = {
 LOOK_ALIKES = 0.15
 KNOWN = 0.8
 #: Share of the changing facts that have changed.
-CHANGED = 0.5
-#: Kinds of years, by how long after its subject's origin something may happen.
-YEARS = {"origin": (0, 0), "later": (16, 70), "late": (71, 92)}
+CHANGED = 0.7
 _TRIES = 400
 
 
@@ -51,7 +49,6 @@ class World:
         self._rng = random.Random(f"{seed}/{split}/{entities}")
         self.seed, self.split = seed, split
         self.entities = self._named(entities)
-        self.twins = self._twins
         self.facts = self._true()
 
     @cached_property
@@ -74,7 +71,7 @@ class World:
     def _named(self, count: int) -> list[Entity]:
         total = sum(SHARES.values())
         self._taken: set[str] = set()
-        self._twins: dict[Entity, Entity] = {}
+        self.twins: dict[Entity, Entity] = {}
         self._by_type: dict[str, list[Entity]] = defaultdict(list)
         made = []
         for kind, share in SHARES.items():
@@ -92,17 +89,16 @@ class World:
         while not self.takes(name.text):
             name = name_of(kind, self._rng)
         one = self._entity(kind, name)
-        if self._rng.random() >= LOOK_ALIKES or not (text := self.near(name.text)):
+        if self._rng.random() >= LOOK_ALIKES or not (near := self.near(name)):
             return [one]
-        short = text.split(" ")[-1] if BROADER.get(kind) == "person" else name.short
-        twin = self._entity(kind, Name(text, name.article, short))
-        self._twins |= {one: twin, twin: one}
+        twin = self._entity(kind, near)
+        self.twins |= {one: twin, twin: one}
         return [one, twin]
 
-    def near(self, name: str, rng: random.Random | None = None) -> str | None:
+    def near(self, name: Name, rng: random.Random | None = None) -> Name | None:
         """Return a free name that hardly differs from a name; None if none is found on this side of training."""
         tried = (look_alike(name, rng or self._rng) for _ in range(_TRIES))
-        return next((other for other in tried if self.takes(other)), None)
+        return next((other for other in tried if self.takes(other.text)), None)
 
     def _entity(self, kind: str, name: Name) -> Entity:
         self._taken.add(name.text)
@@ -140,16 +136,14 @@ class World:
         for slot, kind in sorted(relation.slots.items(), key=lambda one: one[1] in PERSONS):
             if slot == "s":
                 continue
-            value = self._value(entity, relation, slot, kind, values)
+            value = self._value(entity, relation, kind, values)
             if value is None:
                 return None
             values[slot] = value
         self._remember(relation, values)
         return Fact(relation, {slot: values[slot] for slot in relation.slots})
 
-    def _value(
-        self, entity: Entity, relation: Relation, slot: str, kind: str, values: Mapping[str, Value]
-    ) -> Value | None:
+    def _value(self, entity: Entity, relation: Relation, kind: str, values: Mapping[str, Value]) -> Value | None:
         if kind in YEARS:
             return str(entity.origin + self._rng.randint(*YEARS[kind]))
         if kind not in self._by_type:
