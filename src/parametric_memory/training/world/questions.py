@@ -259,7 +259,9 @@ class Asker:
         named = self._told.spots[first.fact]
         if question.answer in named.page.statements[named.sentence].text:
             return None
-        return replace(question, golds=(self._told.spots[first.fact], *question.golds))
+        golds = (named, *question.golds)
+        tempting = tuple(spot for spot in question.look_alikes if spot not in golds)
+        return replace(question, golds=golds, look_alikes=tempting)
 
     def _apart(self, first: Saying, second: Saying) -> bool:
         """Return whether neither sentence answers alone: the second names its subject and not the first's."""

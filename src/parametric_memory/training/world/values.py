@@ -41,7 +41,16 @@ def draw(kind: str, rng: random.Random) -> str:
         symbol, _, counts = rest.partition(" ")
         return _list(symbol, rng.randint(*_range(counts)), rng)
     text: str = rng.choice(_grammar()[kind])
-    return with_articles(_SYMBOL.sub(lambda found: draw(found[1], rng), text))
+    drawn: set[str] = set()
+
+    def other(found: re.Match[str]) -> str:
+        """Draw what has not been drawn yet: "grey and grey" is no colour."""
+        while (value := draw(found[1], rng)) in drawn:
+            pass
+        drawn.add(value)
+        return value
+
+    return with_articles(_SYMBOL.sub(other, text))
 
 
 def with_articles(text: str) -> str:

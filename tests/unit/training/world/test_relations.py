@@ -40,6 +40,15 @@ def test_no_wording_is_both_known_and_reserved():
             assert not set(wordings.known) & set(wordings.reserved), relation.name
 
 
+def test_a_question_that_does_not_name_its_subject_belongs_to_one_relation():
+    # Else "What did she found?" could be answered by a town and by a company.
+    owner = {}
+    for relation in relations():
+        for template in {one for wordings in relation.asks.values() for one in (*wordings.known, *wordings.reserved)}:
+            if "s" not in slots_of(template):
+                assert owner.setdefault(template, relation.name) == relation.name, template
+
+
 @given(st.integers(0, 10**6), st.sampled_from(sorted(SHARES)))
 def test_a_look_alike_differs_in_one_letter(seed, kind):
     rng = random.Random(seed)
