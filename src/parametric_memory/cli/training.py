@@ -36,7 +36,7 @@ def hypernetwork(  # noqa: PLR0913, PLR0917 - one option each
     init: Annotated[Path | None, typer.Option(metavar="DIR", help="Begin with this checkpoint's weights.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps, shared out over the stages.")] = None,
     examples: Annotated[int | None, typer.Option(min=1, help="Questions that are drawn from; all by default.")] = None,
-    synthetic: Annotated[int | None, typer.Option(min=0, help="Questions about made-up worlds beside them.")] = None,
+    synthetic: Annotated[int | None, typer.Option(min=0, help="Questions about a synthetic world beside them.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Questions a step.")] = None,
     layers: Annotated[int | None, typer.Option(min=1, help="Adapted layers, counted from the last.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Width of a code.")] = None,
@@ -74,11 +74,14 @@ def hypernetwork(  # noqa: PLR0913, PLR0917 - one option each
 def corpus(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of *.jsonl or *.jsonl.gz with questions.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Takes the corpus, gzipped.")],
+    synthetic: Annotated[int, typer.Option(min=0, help="Questions about a synthetic world beside them.")] = 4000,
+    scale: Annotated[float, typer.Option(min=0.0, help="Multiplies how much is taken of each file.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the synthetic world.")] = 0,
 ) -> None:
     """Read and align questions once, so that another machine can train on the file alone."""
-    from parametric_memory.training.data import read_corpus
+    from parametric_memory.training.recipe import gather
 
-    made = read_corpus(data)
+    made = gather(data, synthetic=synthetic, seed=seed, scale=scale)
     made.save(out)
     counts = f"{len(made.train):,} questions, {len(made.validation):,} held out, {len(made.texts):,} sentences"
     stdout().print(f"wrote {out}: {counts}", soft_wrap=True)

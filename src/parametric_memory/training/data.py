@@ -59,6 +59,11 @@ class Source:
     alone: bool = False
     titled: bool = True
 
+    def scaled(self, scale: float) -> Source:
+        """Return the source with so many times as many questions, at least one."""
+        each = self.each and max(1, round(self.each * scale))
+        return replace(self, questions=max(1, round(self.questions * scale)), each=each)
+
 
 #: Files the shipped checkpoint is trained on: 45,000 questions, three in five of them from SQuAD.
 DEFAULT_MIXTURE = {
@@ -116,13 +121,14 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def read_corpus(folder: Path, mixture: Mapping[str, Source] | None = None) -> Corpus:
+def read_corpus(folder: Path, mixture: Mapping[str, Source] | None = None, *, scale: float = 1.0) -> Corpus:
     """Read a folder's files, aligned to sentences; what cannot be used is left out, counted by reason and logged.
 
     Args:
         folder: Holds ``*.jsonl`` or ``*.jsonl.gz`` files.
         mixture: How much of which file, by its name without extension. By default the shipped checkpoint's mixture if
             the folder has a file of it, else every file as a whole.
+        scale: Multiplies how many questions are taken of each file, and of each of its documents.
 
     Raises:
         TrainingError: If there is no file to read.
@@ -139,7 +145,7 @@ def read_corpus(folder: Path, mixture: Mapping[str, Source] | None = None) -> Co
             logger.warning("training data: %s has no file %s.jsonl(.gz); going on without it", folder, name)
             continue
         rows = list(read_rows(files[name]))
-        taken, left_out = _read(corpus, rows, source, asked)
+        taken, left_out = _read(corpus, rows, source.scaled(scale), asked)
         reasons = "".join(f"; {count}: {reason}" for reason, count in left_out.most_common())
         logger.info("training data: %s, %d questions of %d rows%s", name, taken, len(rows), reasons)
     quoting = len(corpus.train)

@@ -29,6 +29,7 @@ from parametric_memory.training.loop import Trainer
 from parametric_memory.training.rivals import rivals
 from parametric_memory.training.run import fast_dtype
 from parametric_memory.training.teacher import Teacher
+from parametric_memory.training.world import add_world
 from parametric_memory.types import AdapterSpec
 
 logger = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def prepare(data: Path, out: Path, base: str, config: TrainingConfig, *, init: P
         CheckpointError: If `init` does not fit.
     """
     torch.manual_seed(config.seed)
-    corpus = Corpus.load(data) if data.is_file() else read_corpus(data)
+    corpus = Corpus.load(data) if data.is_file() else gather(data, synthetic=config.synthetic, seed=config.seed)
     backend = HuggingFaceBackend.from_pretrained(base, dtype=fast_dtype())
     model = backend.model
     if backend.model.device.type == "cpu":
@@ -153,6 +154,23 @@ def prepare(data: Path, out: Path, base: str, config: TrainingConfig, *, init: P
         config=config, out=out, teacher=_teacher(backend, spec, corpus, learned, config, caches[0]),
     )  # fmt: skip
     return Run(trainer, backend, spec, config, init)
+
+
+def gather(data: Path, *, synthetic: int, seed: int, scale: float = 1.0) -> Corpus:
+    """Return the questions of a folder, with others about a synthetic world beside them.
+
+    Args:
+        data: Folder of question answering files (see `training.data`).
+        synthetic: How many questions about a synthetic world.
+        seed: Of that world.
+        scale: Multiplies how much is taken of each file of the shipped mixture.
+
+    Raises:
+        TrainingError: If there is no file to read.
+    """
+    corpus = read_corpus(data, scale=scale)
+    add_world(corpus, questions=synthetic, seed=seed)
+    return corpus
 
 
 def _learned(corpus: Corpus, tokenizer: Any, config: TrainingConfig, max_atom: int) -> tuple[Exercises, list[int]]:

@@ -33,6 +33,17 @@ def test_a_corpus_holds_documents_sentence_by_sentence(tmp_path):
     assert corpus.siblings(0) == [1]
 
 
+def test_a_scale_takes_more_of_every_file_and_document(tmp_path):
+    rows = [{**ROW, "question": f"Where does Bob live, {n}?"} for n in range(8)]
+    write(tmp_path, rows)
+
+    def taken(scale):
+        corpus = read_corpus(tmp_path, {"mine": Source(4, each=2)}, scale=scale)
+        return len(corpus.train) + len(corpus.validation)
+
+    assert (taken(0.1), taken(1), taken(2)) == (1, 2, 4)
+
+
 def test_alone_takes_the_sentence_out_of_its_document(tmp_path):
     write(tmp_path, [ROW])
     assert read_corpus(tmp_path, {"mine": Source(10, alone=True)}).texts == ["Bob lives in Ghent."]
