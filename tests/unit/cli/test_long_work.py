@@ -86,7 +86,7 @@ def base(world):
 
 
 def test_train_writes_a_checkpoint_of_the_settings_that_were_given(world, base):
-    given = {"steps": 2, "batch_size": 4, "examples": 16, "layers": 1, "width": 16, "learning_rate": 0.01}
+    given = {"steps": 2, "batch_size": 4, "examples": 16, "synthetic": 0, "layers": 1, "width": 16}
     options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
     words = ["train", "hypernetwork", "--data", "data", "--base", base, "--out", "trained", *options]
     result = world.pmem(*words)
@@ -99,6 +99,34 @@ def test_train_writes_a_checkpoint_of_the_settings_that_were_given(world, base):
     other = world.pmem(*words, "--seed", 7)
     assert other.exit_code == Exit.FAILED and "other settings" in other.stderr
     assert world.pmem(*words, "--seed", 7, "--no-resume").exit_code == 0
+
+
+RECIPE = """
+steps = 5
+synthetic = 40
+batch_size = 4
+layers = 1
+width = 16
+[[stages]]
+name = "gates"
+steps = 2
+weights = { span = 1.0 }
+[[stages]]
+name = "answers"
+steps = 3
+weights = { nll = 1.0 }
+"""
+
+
+def test_a_dry_run_says_what_a_recipe_will_take_and_trains_nothing(world, base):
+    (world.path / "recipe.toml").write_text(RECIPE)
+    made = world.pmem("train", "corpus", "--data", "data", "--out", "corpus.json.gz", "--synthetic", 40)
+    assert made.exit_code == 0 and "wrote corpus.json.gz: " in made.stdout
+    words = ["--data", "corpus.json.gz", "--base", base, "--out", "trained", "--recipe", "recipe.toml", "--dry-run"]
+    result = world.pmem("train", "hypernetwork", *words)
+    assert result.exit_code == 0, result.output
+    assert "gates" in result.stdout and "answers" in result.stdout and "hours to finish" in result.stdout
+    assert not list((world.path / "trained").rglob("model.safetensors"))
 
 
 def test_train_reader_writes_a_reader_of_the_settings_that_were_given(world, base):
