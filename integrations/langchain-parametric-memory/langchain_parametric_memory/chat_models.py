@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_type_hints
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
@@ -17,9 +17,6 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from parametric_memory import __version__ as core_version
-from parametric_memory.config import GenerationConfig
-from parametric_memory.types import Answer, Route, Usage, stable_id
 from pydantic import model_validator
 
 from langchain_parametric_memory.batch import Row, current_batch, together
@@ -29,9 +26,13 @@ from langchain_parametric_memory.replies import PROVIDER
 from langchain_parametric_memory.scope import current_scope, narrowed, scope_keys
 from langchain_parametric_memory.task import Task, caught, count, run_all, stream
 from langchain_parametric_memory.tool_calls import Toolbox
+from parametric_memory import __version__ as core_version
+from parametric_memory.config import GenerationConfig
+from parametric_memory.types import Answer, Route, Usage, stable_id
 
 if TYPE_CHECKING:
     from langchain_core.language_models.base import LangSmithParams
+
     from parametric_memory import ParametricMemory
     from parametric_memory.protocols import Backend
 else:
@@ -114,7 +115,11 @@ class ChatParametricMemory(BaseChatModel):
         return values
 
     @model_validator(mode="after")
-    def _find_base_model(self) -> Self:
+    def _set_base_model(self) -> Self:
+        self._find_base_model()
+        return self
+
+    def _find_base_model(self) -> None:
         if self.memory is not None:
             if not hasattr(self.memory, "prepare"):
                 raise ValueError(f"memory= is a {type(self.memory).__name__}, expected a ParametricMemory")
@@ -129,7 +134,6 @@ class ChatParametricMemory(BaseChatModel):
                     f"model= is {self.model!r}, but the base model is {self.backend.base_model!r}; leave it out"
                 )
             self.model = self.backend.base_model
-        return self
 
     @model_validator(mode="after")
     def _set_parametric_memory_version(self) -> Self:
@@ -162,8 +166,7 @@ class ChatParametricMemory(BaseChatModel):
         return params
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        if self.backend is None:
-            self._find_base_model()
+        self._find_base_model()  # LangChain asks for the profile before it runs the validators of this class
         facts: dict[str, Any] = {
             "name": self.model,
             "open_weights": True,
@@ -183,7 +186,7 @@ class ChatParametricMemory(BaseChatModel):
         if window := _window(self.backend):
             facts["max_input_tokens"] = window
         known = get_type_hints(ModelProfile)
-        return ModelProfile(**{key: value for key, value in facts.items() if key in known})  # type: ignore[typeddict-item]
+        return cast("ModelProfile", {key: value for key, value in facts.items() if key in known})
 
     # ---------------------------------------------------------------- counting tokens
 
@@ -229,7 +232,7 @@ class ChatParametricMemory(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         def answer_all(rows: Sequence[Row]) -> list[ChatResult | Exception]:
-            return run_all(self._base, [caught(lambda row=row: self._task(row, stop, kwargs)) for row in rows])
+            return run_all(self._base, [caught(self._task, row, stop, kwargs) for row in rows])
 
         if batch := current_batch(self):
             return batch.take(messages, answer_all)

@@ -16,6 +16,7 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
+
 from parametric_memory.types import Message
 
 #: Content blocks that a model of text cannot read and that must not be dropped unseen.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
+
 from parametric_memory.protocols import KeyEncoder
 
 

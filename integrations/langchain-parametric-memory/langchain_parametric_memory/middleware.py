@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables.config import run_in_executor, var_child_runnable_config
-from parametric_memory.types import SCOPE_KEYS
 
 from langchain_parametric_memory.conversation import text_of
 from langchain_parametric_memory.question import standalone_question
 from langchain_parametric_memory.scope import current_scope, memory_scope
 from langchain_parametric_memory.tools import create_memory_tools
+from parametric_memory.types import SCOPE_KEYS
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory

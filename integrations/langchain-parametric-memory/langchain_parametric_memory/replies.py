@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages import content as blocks
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.block_translators import register_translator
+
 from parametric_memory.types import Answer, Citation, RoutedAtom, Usage
 
 PROVIDER = "parametric_memory"

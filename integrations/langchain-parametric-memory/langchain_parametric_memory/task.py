@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from langchain_parametric_memory.replies import metadata_of, usage_of
+from langchain_parametric_memory.tool_calls import Toolbox, ToolReply
 from parametric_memory.config import GenerationConfig
 from parametric_memory.protocols import Backend
 from parametric_memory.types import Answer, ComposedAdapter, Generation, Message, Usage
 
-from langchain_parametric_memory.replies import metadata_of, usage_of
-from langchain_parametric_memory.tool_calls import Toolbox, ToolReply
+P = ParamSpec("P")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +156,10 @@ def count(backend: Backend, turns: Sequence[Message]) -> int:
     return len(prompt_ids(tokenizer, turns)) if turns else 0
 
 
-def caught(make: Callable[[], Any]) -> Any:
+def caught(make: Callable[P, Made], *args: P.args, **kwargs: P.kwargs) -> Made | Exception:
     """Return what comes out, or the error that is raised."""
     try:
-        return make()
+        return make(*args, **kwargs)
     except Exception as error:
         return error
 

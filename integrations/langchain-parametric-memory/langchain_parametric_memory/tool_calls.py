@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langchain_core.messages.tool import InvalidToolCall, ToolCall
+from langchain_core.messages import InvalidToolCall, ToolCall
+
 from parametric_memory.config import GenerationConfig
 from parametric_memory.protocols import Backend
 from parametric_memory.types import ComposedAdapter, Conversation, Message
@@ -176,7 +177,8 @@ class _Speaker:
 
 def _filled(schema: Mapping[str, Any], speaker: _Speaker, opened: str) -> dict[str, Any]:
     """Return the required arguments, each asked for by itself; what cannot be had is left out."""
-    known, arguments = schema.get("properties", {}), {}
+    known: Mapping[str, Any] = schema.get("properties", {})
+    arguments: dict[str, Any] = {}
     for key in schema.get("required", known):
         so_far = json.dumps(arguments, ensure_ascii=False)[:-1]
         comma = ", " if arguments else ""

@@ -6,13 +6,14 @@ scope that they are called in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
-from parametric_memory.errors import AtomNotFoundError, ParametricMemoryError
-from parametric_memory.types import SCOPE_KEYS
 
 from langchain_parametric_memory.scope import current_scope, narrowed, scope_keys
+from parametric_memory.errors import AtomNotFoundError, ParametricMemoryError
+from parametric_memory.types import SCOPE_KEYS
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory
@@ -31,7 +32,7 @@ def create_memory_tools(
         read_only: Leave out remember and forget.
     """
     desk = _Desk(memory, scope_keys(user_id=user_id, agent_id=agent_id))
-    verbs = [desk.recall_memory, desk.list_memories]
+    verbs: list[Callable[..., str]] = [desk.recall_memory, desk.list_memories]
     if not read_only:
         verbs += [desk.remember, desk.forget_memory]
     return [StructuredTool.from_function(verb, parse_docstring=True, handle_tool_error=True) for verb in verbs]

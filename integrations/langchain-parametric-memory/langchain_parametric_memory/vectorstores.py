@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-from parametric_memory.errors import AtomNotFoundError, DocumentNotFoundError
-from parametric_memory.types import SCOPE_KEYS, Atom, AtomKind, Scalar, Span, stable_id
-from parametric_memory.types import Document as MemoryDocument
 
 from langchain_parametric_memory.embeddings import ParametricMemoryEmbeddings
 from langchain_parametric_memory.retrievers import atom_document
 from langchain_parametric_memory.scope import current_scope, narrowed, scope_keys
+from parametric_memory.errors import AtomNotFoundError, DocumentNotFoundError
+from parametric_memory.types import SCOPE_KEYS, Atom, AtomKind, Scalar, Span, stable_id
+from parametric_memory.types import Document as MemoryDocument
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory

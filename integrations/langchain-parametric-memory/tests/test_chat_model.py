@@ -8,8 +8,8 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
-from langchain_parametric_memory import ChatParametricMemory, memory_scope
 
+from langchain_parametric_memory import ChatParametricMemory, memory_scope
 from parametric_memory.config import GenerationConfig, MemoryConfig, StoreConfig
 from parametric_memory.errors import GenerationError
 
@@ -277,8 +277,7 @@ def test_the_first_token_comes_before_the_last_is_computed(llm, backend, monkeyp
 
     events, step = [], Decoding.step
     monkeypatch.setattr(Decoding, "step", lambda self: events.append("step") or step(self))
-    for _ in llm.stream(WHEN):
-        events.append("chunk")
+    events.extend("chunk" for _ in llm.stream(WHEN))
     assert events.index("chunk") < 3
     assert events.index("chunk") < len(events) - 1 - events[::-1].index("step")
 
