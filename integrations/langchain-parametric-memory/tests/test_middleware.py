@@ -22,7 +22,7 @@ class Run:
 class Scripted(GenericFakeChatModel):
     """Says what it is told to; keeps the prompts."""
 
-    prompts: list = []
+    prompts: list
 
     def bind_tools(self, tools, **kwargs):
         return self
