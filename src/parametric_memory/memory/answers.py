@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from parametric_memory.types import Answer, Citation, Document, Route, RoutedAtom
+from parametric_memory.types import Answer, Citation, ComposedAdapter, Conversation, Document, Route, RoutedAtom
 
 Mode: TypeAlias = Literal["atoms", "hybrid", "in_context", "closed_book"]
 MODES: tuple[Mode, ...] = ("atoms", "hybrid", "in_context", "closed_book")
@@ -28,6 +28,19 @@ class Stopwatch:
             yield
         finally:
             self.stages[stage] = self.stages.get(stage, 0.0) + (time.perf_counter() - began) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An answer before the base model has spoken.
+
+    ``answer`` lacks its text and the tokens of the base model, ``conversation`` is what would be read, and ``adapter``
+    is what would be injected meanwhile (None for the bare base model).
+    """
+
+    answer: Answer
+    conversation: Conversation
+    adapter: ComposedAdapter | None
 
 
 class AnswerStream:

@@ -23,7 +23,7 @@ from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, Huggin
 from parametric_memory.config import GenerationConfig, MemoryConfig, PromptConfig
 from parametric_memory.errors import CompilationError, ExtractionError, IngestError
 from parametric_memory.ingest import RuleExtractor, extract_document
-from parametric_memory.memory.answers import MODES, AnswerStream, Mode, Stopwatch, best_first, citation
+from parametric_memory.memory.answers import MODES, AnswerStream, Mode, Prepared, Stopwatch, best_first, citation
 from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind
 from parametric_memory.memory.sources import documents_of
 from parametric_memory.protocols import Backend, Compiler, Extractor, GatingCompiler, KeyEncoder, Router
@@ -300,6 +300,18 @@ class ParametricMemory:
         pieces = self.backend.stream(conversation, adapter=adapter, config=generation or self.config.generation)
         return AnswerStream(pieces, replace(draft, timings=watch.stages))
 
+    def prepare(
+        self, question: str, *, mode: Mode = "atoms", filters: Filters | None = None, **scope: str | None
+    ) -> Prepared:
+        """Do everything of `ask` before the base model speaks: for callers who run it on their own prompts or batches.
+
+        Raises:
+            ValueError: If the mode is unknown or the question empty.
+        """
+        watch = Stopwatch()
+        draft, conversation, adapter = self._prepare(question, mode, _filters(filters, **scope), watch)
+        return Prepared(replace(draft, timings=watch.stages), conversation, adapter)
+
     def explain(self, question: str, *, filters: Filters | None = None, **scope: str | None) -> Route:
         """Return the route of a question, gates included, and stop before any adapter is made."""
         query = self.encode_query(question)
@@ -389,6 +401,11 @@ class ParametricMemory:
             yield
         finally:
             self._disabled.reset(token)
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether this thread or task is inside a `disabled` block."""
+        return self._disabled.get()
 
     # ---------------------------------------------------------------- looking and keeping
 

@@ -280,3 +280,23 @@ def test_the_gate_of_the_configuration_decides(open_memory, memory):
     strict = open_memory("strict", replace(memory.config, routing=RoutingConfig(abstain_below=1.01)))
     strict.add(BOB)
     assert strict.ask("Who keeps the red key of Hall 48?").abstained
+
+
+def test_what_is_prepared_is_what_asking_generates(memory):
+    memory.add([ADA, BOB])
+    for mode in MODES:
+        prepared, answer = (
+            memory.prepare("Who keeps the red key?", mode=mode),
+            memory.ask("Who keeps the red key?", mode=mode),
+        )
+        [made] = memory.backend.generate(
+            [prepared.conversation], adapters=[prepared.adapter], config=memory.config.generation
+        )
+        assert made.text.strip() == answer.text and prepared.answer.citations == answer.citations
+        assert (prepared.adapter is None) == (mode in {"in_context", "closed_book"})
+
+
+def test_a_memory_knows_in_which_threads_it_is_disabled(memory):
+    with memory.disabled(), ThreadPoolExecutor(1) as pool:
+        assert memory.is_disabled and not pool.submit(lambda: memory.is_disabled).result()
+    assert not memory.is_disabled

@@ -1,0 +1,156 @@
+"""LangChain's own suites, on the tiny base model and, marked ``model``, on the real one and its store."""
+
+from __future__ import annotations
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_tests.integration_tests import (
+    ChatModelIntegrationTests,
+    RetrieversIntegrationTests,
+    ToolsIntegrationTests,
+    VectorStoreIntegrationTests,
+)
+from langchain_tests.unit_tests import ChatModelUnitTests, ToolsUnitTests
+
+from langchain_parametric_memory import (
+    ChatParametricMemory,
+    ParametricMemoryRetriever,
+    ParametricMemoryVectorStore,
+    create_memory_tools,
+)
+
+FACTS = (
+    "Ada joined the Rotterdam office in 2021. Bob keeps the red key of Hall 48. "
+    "The keeper of the north gate is Bastian Orme. Vera Holm repairs the looms on Tuesday."
+)
+
+
+class OurChatModel:
+    """What is true of the chat model on every base model."""
+
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatParametricMemory
+
+    @property
+    def supports_model_override(self) -> bool:
+        return False  # a memory belongs to one base model
+
+
+class TestChatModelUnit(OurChatModel, ChatModelUnitTests):
+    @pytest.fixture(autouse=True)
+    def _memory(self, memory):
+        type(self).params = {"memory": memory}
+
+    @property
+    def chat_model_params(self):
+        return self.params
+
+
+class TinyChatModel(OurChatModel, ChatModelIntegrationTests):
+    @property
+    def chat_model_params(self):
+        return self.params
+
+    # The suite expects that a tool is called with what the prompt says: the tiny base model writes noise.
+    @property
+    def has_tool_calling(self) -> bool:
+        return False
+
+    @property
+    def has_structured_output(self) -> bool:
+        return False
+
+
+class TestChatModelOnTheTinyBase(TinyChatModel):
+    @pytest.fixture(autouse=True)
+    def _memory(self, memory):
+        memory.add(FACTS)
+        type(self).params = {"memory": memory}
+
+
+class TestChatModelWithoutAMemory(TinyChatModel):
+    @pytest.fixture(autouse=True)
+    def _backend(self, backend):
+        type(self).params = {"backend": backend, "max_tokens": 8}
+
+
+@pytest.mark.model
+class TestChatModelOnTheRealBase(OurChatModel, ChatModelIntegrationTests):
+    @pytest.fixture(autouse=True)
+    def _memory(self, real_memory):
+        # Small talk is no question to a memory: the base model answers it, so that it really runs.
+        type(self).params = {"memory": real_memory, "fallback": "base", "max_tokens": 32}
+
+    @property
+    def chat_model_params(self):
+        return self.params
+
+
+class OurRetriever(RetrieversIntegrationTests):
+    @property
+    def retriever_constructor(self):
+        return ParametricMemoryRetriever
+
+    @property
+    def retriever_constructor_params(self):
+        return self.params
+
+    @property
+    def retriever_query_example(self) -> str:
+        return "Who keeps the red key?"
+
+
+class TestRetriever(OurRetriever):
+    @pytest.fixture(autouse=True)
+    def _memory(self, memory):
+        memory.add(FACTS)
+        type(self).params = {"memory": memory}
+
+
+@pytest.mark.model
+class TestRetrieverOnTheRealBase(OurRetriever):
+    @pytest.fixture(autouse=True)
+    def _memory(self, real_memory):
+        type(self).params = {"memory": real_memory}
+
+
+class TestVectorStore(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self, memory):
+        return ParametricMemoryVectorStore(memory)
+
+
+@pytest.mark.model
+class TestVectorStoreOnTheRealBase(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self, real_memory):
+        # The memory holds more than this user's documents: none of it may be seen.
+        store = ParametricMemoryVectorStore(real_memory, user_id="somebody")
+        yield store
+        real_memory.delete_all(user_id="somebody")
+
+
+class RecallTool:
+    """The tool that looks things up."""
+
+    @pytest.fixture(autouse=True)
+    def _tools(self, memory):
+        memory.add(FACTS)
+        type(self).made = create_memory_tools(memory)
+
+    @property
+    def tool_constructor(self):
+        return self.made[0]
+
+    @property
+    def tool_invoke_params_example(self):
+        return {"question": "Who keeps the red key?"}
+
+
+class TestRecallToolUnit(RecallTool, ToolsUnitTests):
+    pass
+
+
+class TestRecallToolIntegration(RecallTool, ToolsIntegrationTests):
+    pass

@@ -1,0 +1,238 @@
+import json
+
+import pytest
+from pydantic import BaseModel, Field
+
+from langchain_parametric_memory import ChatParametricMemory, create_memory_tools, memory_scope
+from langchain_parametric_memory.tool_calls import Toolbox, problems
+from parametric_memory.protocols import Backend
+from parametric_memory.types import Generation, Usage
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers.
+
+    Args:
+        a: One.
+        b: Another.
+    """
+    return a + b
+
+
+def ping() -> str:
+    """Say pong."""
+    return "pong"
+
+
+ADD = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "parameters": {
+            "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+            "required": ["a", "b"],
+        },
+    },
+}
+
+
+class Pet(BaseModel):
+    """A pet."""
+
+    name: str = Field(description="Its name.")
+    age: int
+    tame: bool
+    colour: str | None = None
+
+
+@pytest.fixture
+def llm(memory):
+    memory.add("Ada joined the Rotterdam office in 2021.")
+    return ChatParametricMemory(memory=memory)
+
+
+# ---------------------------------------------------------------- calls in texts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>',
+        'Well: <tool_call>\n{"name": "add", "parameters": {"a": 1, "b": 2}}',
+        '{"name": "add", "arguments": {"a": 1, "b": 2}}',
+    ],
+)
+def test_a_call_is_read_however_it_is_wrapped(text):
+    reply = Toolbox.of([ADD]).read(text)
+    assert [(call["name"], call["args"]) for call in reply.calls] == [("add", {"a": 1, "b": 2})]
+    assert reply.text in {"", "Well:"} and not reply.invalid
+
+
+def test_two_calls_of_one_reply_have_ids_of_their_own():
+    one = '<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>'
+    calls = Toolbox.of([ADD]).read(one + one).calls
+    assert len({call["id"] for call in calls}) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('<tool_call>{"name": "sub", "arguments": {}}</tool_call>', "no tool 'sub'"),
+        ('<tool_call>{"name": "add", "arguments": 3}</tool_call>', "not an object"),
+        ('<tool_call>{"name": "add", "argu', "not JSON"),
+    ],
+)
+def test_a_call_that_makes_no_sense_is_told_apart(text, problem):
+    reply = Toolbox.of([ADD]).read(text)
+    assert not reply.calls and problem in reply.invalid[0]["error"]
+
+
+def test_plain_words_are_no_call():
+    assert Toolbox.of([ADD]).read("It is 3 {roughly}.").text == "It is 3 {roughly}."
+
+
+def test_choices_are_read_as_openai_has_them():
+    two = [ADD, {"type": "function", "function": {"name": "sub"}}]
+    assert Toolbox.of(two, "none") is None and Toolbox.of([], "any") is None
+    assert Toolbox.of(two, "auto").forced == () and Toolbox.of(two, "any").forced == ("add", "sub")
+    assert Toolbox.of(two, {"type": "function", "function": {"name": "sub"}}).forced == ("sub",)
+    with pytest.raises(ValueError, match="the tools are add, sub"):
+        Toolbox.of(two, "mul")
+
+
+def test_arguments_are_checked_against_their_schema():
+    schema = ADD["function"]["parameters"]
+    assert problems(schema, {"a": 1, "b": 2}) == ""
+    assert problems(schema, {"a": True}) == "missing: b; of another type: a"
+    assert problems(schema, {"a": 1, "b": 2, "c": 3}) == "of another type: c"
+
+
+# ---------------------------------------------------------------- forced calls
+
+
+def test_a_forced_call_fits_its_schema_even_from_a_base_that_knows_no_json(llm):
+    pet = llm.with_structured_output(Pet).invoke("Tell me of a pet.")
+    raw = llm.bind_tools([Pet], tool_choice="any").invoke("Tell me of a pet.")
+    # The tiny base writes noise: whatever it writes, a call is whole or it is marked as invalid.
+    assert (pet is None) == bool(raw.invalid_tool_calls) != bool(raw.tool_calls)
+
+
+def test_a_tool_without_arguments_can_be_forced(llm):
+    message = llm.bind_tools([add, ping], tool_choice="ping").invoke("Go.")
+    assert [(call["name"], call["args"]) for call in message.tool_calls] == [("ping", {})]
+    assert message.response_metadata["finish_reason"] == "tool_calls"
+
+
+def test_forced_calls_stream_and_batch_as_whole_calls(llm):
+    bound = llm.bind_tools([ping], tool_choice="ping")
+    total = None
+    for chunk in bound.stream("Go."):
+        total = chunk if total is None else total + chunk
+    assert [call["name"] for call in total.tool_calls] == ["ping"]
+    assert [[call["name"] for call in one.tool_calls] for one in bound.batch(["Go.", "Again."])] == [["ping"]] * 2
+    assert [block["type"] for block in bound.invoke("Go.").content_blocks if block["type"] != "text"] == ["tool_call"]
+
+
+class Spoken:
+    """A backend that says what it was given to say: for what tools make of it, not for what a model writes."""
+
+    base_model, fingerprint = "spoken", "spoken"
+
+    def __init__(self, *texts):
+        self.texts, self.prompts = list(texts), []
+
+    def generate(self, conversations, *, adapters=None, config=None):
+        self.prompts += conversations
+        return [Generation(self.texts.pop(0), Usage(1, 1)) for _ in conversations]
+
+    def stream(self, conversation, *, adapter=None, config=None):
+        yield from self.texts.pop(0)
+
+    def loglikelihood(self, conversations, answers, *, adapters=None):
+        return [(-1.0 if answer in {"true", '"add"'} else -2.0, 1) for answer in answers]
+
+    def count_tokens(self, text):
+        return len(text.split())
+
+
+def test_arguments_that_do_not_fit_are_asked_for_one_by_one():
+    backend = Spoken("no json at all", 'Rex" or so', "about 3 years")
+    assert isinstance(backend, Backend)
+    llm = ChatParametricMemory(backend=backend)
+    assert llm.with_structured_output(Pet).invoke("A pet?") == Pet(name='Rex" or so', age=3, tame=True)
+    opened = [prompt[-1]["content"] for prompt in backend.prompts]
+    assert opened[-1] == '<tool_call>{"name": "Pet", "arguments": {"name": "Rex\\" or so", "age":'
+
+
+def test_arguments_that_fit_are_taken_as_they_are():
+    backend = Spoken('"name": "Rex", "age": 3, "tame": false, "colour": "red"}}')
+    pet = ChatParametricMemory(backend=backend).with_structured_output(Pet).invoke("A pet?")
+    assert pet == Pet(name="Rex", age=3, tame=False, colour="red")
+
+
+def test_the_likeliest_of_several_forced_tools_is_called():
+    llm = ChatParametricMemory(backend=Spoken('"a": 1, "b": 2}}'))
+    [call] = llm.bind_tools([ping, add], tool_choice="any").invoke("1 + 2?").tool_calls
+    assert (call["name"], call["args"]) == ("add", {"a": 1, "b": 2})
+
+
+def test_a_slot_that_stays_empty_makes_the_call_invalid():
+    llm = ChatParametricMemory(backend=Spoken("nothing", "none", "none"))
+    message = llm.bind_tools([add], tool_choice="add").invoke("1 + 2?")
+    assert not message.tool_calls and "missing: a, b" in message.invalid_tool_calls[0]["error"]
+
+
+def test_a_free_choice_is_read_from_the_text_and_told_in_the_prompt():
+    backend = Spoken('<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>', "It is 3.")
+    bound = ChatParametricMemory(backend=backend).bind_tools([add])
+    assert bound.invoke("1 + 2?").tool_calls[0]["args"] == {"a": 1, "b": 2}
+    assert bound.invoke("1 + 2?").text == "It is 3."
+    assert '"name": "add"' in backend.prompts[0][0]["content"]
+
+
+# ---------------------------------------------------------------- tools that keep a memory
+
+
+def tools(memory, **kwargs):
+    return {tool.name: tool for tool in create_memory_tools(memory, **kwargs)}
+
+
+def test_what_is_remembered_is_recalled_listed_and_forgotten(memory):
+    kept = tools(memory, user_id="anna")
+    said = kept["remember"].invoke({"text": "Ada joined the Rotterdam office in 2021."})
+    [record] = memory.get_all(user_id="anna")["results"]
+    assert said == f"Remembered [{record['id']}] Ada joined the Rotterdam office in 2021."
+    assert kept["recall_memory"].invoke({"question": "When did Ada join?"}) == f"[{record['id']}] {record['memory']}"
+    assert kept["list_memories"].invoke({}) == f"[{record['id']}] {record['memory']}"
+    assert kept["forget_memory"].invoke({"memory_id": record["id"]}).startswith("Forgotten: Ada")
+    assert kept["list_memories"].invoke({}) == "Nothing found."
+
+
+def test_another_user_s_memory_is_neither_seen_nor_forgotten(memory):
+    [record] = memory.add("My locker is number 48.", user_id="anna")["results"]
+    bert = tools(memory, user_id="bert")
+    assert bert["recall_memory"].invoke({"question": "locker"}) == "Nothing found."
+    assert "no memory" in bert["forget_memory"].invoke({"memory_id": record["id"]})
+    assert memory.get(record["id"])["memory"] == "My locker is number 48."
+
+
+def test_the_scope_of_a_call_says_whose_memory_it_is(memory):
+    kept = tools(memory)
+    with memory_scope(user_id="anna"):
+        kept["remember"].invoke({"text": "My locker is number 48."})
+    with memory_scope(user_id="bert"):
+        assert kept["list_memories"].invoke({}) == "Nothing found."
+    assert [one["metadata"] for one in memory.get_all()["results"]] == [{"user_id": "anna"}]
+
+
+def test_what_cannot_be_remembered_is_told_to_the_model_not_raised(memory):
+    kept = tools(memory)
+    assert "Not remembered" in kept["remember"].invoke({"text": "hm"})
+    assert "empty" in kept["remember"].invoke({"text": " "})
+
+
+def test_no_tool_lets_a_model_choose_the_user(memory):
+    for tool in create_memory_tools(memory):
+        assert not {"user_id", "agent_id"} & set(tool.args), tool.name
+        json.dumps(tool.args)
+    assert set(tools(memory, read_only=True)) == {"recall_memory", "list_memories"}
