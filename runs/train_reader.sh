@@ -8,4 +8,4 @@
 set -euo pipefail
 data=$(cd "${1:?"which folder has the training files?"}" && pwd)
 cd "$(dirname "$0")/.."
-.venv/bin/pmem train reader --data "$data" --out runs/out/reader --steps 80 --threads 1 --seed 0 "${@:2}"
+.venv/bin/pmem train reader --data "$data" --out runs/out/reader --steps 200 --threads 1 --seed 0 "${@:2}"
