@@ -40,7 +40,7 @@ def tiny(make_memory, monkeypatch, tmp_path):
 
 def run_readme():
     code = "\n".join(blocks(HERE / "README.md", "python"))
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
 
 
 def test_the_readme_runs_on_the_tiny_base(tiny, monkeypatch, tmp_path):
@@ -101,7 +101,10 @@ def test_the_journeys_of_an_application_end_in_an_erasure(memory):
 def test_importing_the_package_loads_no_model_and_no_middleware():
     import subprocess
 
-    code = "import sys, langchain_parametric_memory; print([n for n in ('torch', 'langchain', 'transformers') if n in sys.modules])"
-    path = f"{HERE}:{ROOT / 'src'}"
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True)
+    code = (
+        "import sys, langchain_parametric_memory\n"
+        "print([name for name in ('torch', 'langchain', 'transformers') if name in sys.modules])"
+    )
+    environment = {"PYTHONPATH": f"{HERE}:{ROOT / 'src'}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stderr

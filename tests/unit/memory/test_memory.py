@@ -285,10 +285,7 @@ def test_the_gate_of_the_configuration_decides(open_memory, memory):
 def test_what_is_prepared_is_what_asking_generates(memory):
     memory.add([ADA, BOB])
     for mode in MODES:
-        prepared, answer = (
-            memory.prepare("Who keeps the red key?", mode=mode),
-            memory.ask("Who keeps the red key?", mode=mode),
-        )
+        prepared, answer = (verb("Who keeps the red key?", mode=mode) for verb in (memory.prepare, memory.ask))
         [made] = memory.backend.generate(
             [prepared.conversation], adapters=[prepared.adapter], config=memory.config.generation
         )
