@@ -309,9 +309,20 @@ class ChatParametricMemory(BaseChatModel):
         mode: Mode = kwargs.get("mode") or self.mode
         if self.memory is not None and asked and mode != "closed_book" and not self.memory.is_disabled:
             return self._informed(messages, asked, mode, tools, stop, kwargs)
-        turns = turns_of(messages, instructions=tools.instructions if tools else "")
         bare = Answer("", Route(asked, ()), Usage(0, 0), mode="closed_book")
-        return Task(bare, turns, None, self._generation(stop, kwargs, bare=True, tools=tools), tools)
+        return self._uninformed(messages, bare, tools, stop, kwargs)
+
+    def _uninformed(
+        self,
+        messages: Sequence[BaseMessage],
+        answer: Answer,
+        tools: Toolbox | None,
+        stop: list[str] | None,
+        kwargs: Mapping[str, Any],
+    ) -> Task:
+        """Let the bare base model read the messages as they are."""
+        turns = turns_of(messages, instructions=tools.instructions if tools else "")
+        return Task(answer, turns, None, self._generation(stop, kwargs, bare=True, tools=tools), tools)
 
     def _informed(
         self,
@@ -325,10 +336,10 @@ class ChatParametricMemory(BaseChatModel):
         """Write the prompt of a call that the memory has a say in."""
         assert self.memory is not None
         prepared = self.memory.prepare(asked, mode=mode, filters=self._scope(kwargs))
-        config = self._generation(stop, kwargs, bare=False, tools=tools)
-        said = None
-        if prepared.answer.abstained and not tools and self.fallback == "unknown":
-            said = self.memory.config.unknown
+        abstained = prepared.answer.abstained
+        if abstained and self.fallback == "base":
+            return self._uninformed(messages, prepared.answer, tools, stop, kwargs)
+        said = self.memory.config.unknown if abstained and not tools else None
         # The memory's own wording: adapters are made for it. What the caller says comes before it.
         system, question = (turn["content"] for turn in prepared.conversation[:2])
         turns = turns_of(
@@ -338,6 +349,7 @@ class ChatParametricMemory(BaseChatModel):
             turns.insert(0, {"role": "system", "content": system})
         if not tools and turns[-1]["role"] == "user":
             turns += prepared.conversation[2:]
+        config = self._generation(stop, kwargs, bare=False, tools=tools)
         return Task(prepared.answer, turns, prepared.adapter, config, tools, said)
 
     def _scope(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,6 +86,12 @@ class TestChatModelOnTheRealBase(OurChatModel, ChatModelIntegrationTests):
     def chat_model_params(self):
         return self.params
 
+    @pytest.mark.xfail(
+        reason="left to choose, a base model of 135 million parameters answers in words, whatever is asked"
+    )
+    def test_agent_loop(self, model):
+        super().test_agent_loop(model)
+
 
 class OurRetriever(RetrieversIntegrationTests):
     @property
