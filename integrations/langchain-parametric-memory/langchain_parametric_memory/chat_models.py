@@ -137,7 +137,8 @@ class ChatParametricMemory(BaseChatModel):
 
     @model_validator(mode="after")
     def _set_parametric_memory_version(self) -> Self:
-        self._add_version("parametric-memory", core_version)
+        if hasattr(self, "_add_version"):  # langchain-core 1.4 does not trace versions yet
+            self._add_version("parametric-memory", core_version)
         return self
 
     @property

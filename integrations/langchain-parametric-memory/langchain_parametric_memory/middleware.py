@@ -29,7 +29,7 @@ WhatToRemember: TypeAlias = Callable[[Sequence[BaseMessage]], Sequence[str]]
 WhoseRun: TypeAlias = Callable[[Any], str | None]
 
 
-class ParametricMemoryMiddleware(AgentMiddleware[Any, Any, Any]):
+class ParametricMemoryMiddleware(AgentMiddleware):  # its type arguments differ between versions
     """Gives an agent a memory: scoped to the run's user, and with `remember` growing with what the user says.
 
     Args:

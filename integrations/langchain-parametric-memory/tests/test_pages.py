@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import re
 import runpy
 import sys
@@ -72,6 +73,7 @@ def run_example(name, monkeypatch, folder):
     monkeypatch.delitem(sys.modules, "models", raising=False)
     monkeypatch.setattr(sys, "argv", [name])
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    gc.collect()  # an example that leaves its memory open lets go of it here, where it was opened
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
