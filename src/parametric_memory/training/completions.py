@@ -26,7 +26,7 @@ def completions(corpus: Corpus, atoms: Iterable[int], *, seed: int = 0) -> list[
 
 
 def _completion(text: str, atom: int, rng: random.Random) -> Example | None:
-    starts = [place for place, before in enumerate(text) if place and text[place - 1] == " " and before != " "]
+    starts = [place for place in range(1, len(text)) if text[place - 1] == " " != text[place]]
     if len(starts) + 1 < MIN_WORDS:
         return None
     cut = max(1, round(rng.uniform(*GIVEN) * len(starts)))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from parametric_memory.compilers.distillation.logits import divergence, with_rest
 from parametric_memory.hypernetwork.network import Gates
 from parametric_memory.types import LoraFactors
 
@@ -67,8 +68,7 @@ def teacher_kl(logits: Tensor, top: Tensor, shares: Tensor) -> Tensor:
     """
     if not len(top):
         return logits.sum() * 0.0
-    q, p = _with_rest(shares.float()), _with_rest(logits.float().log_softmax(dim=-1).gather(1, top))
-    return (q.exp() * (q - p)).sum(dim=1).mean()
+    return divergence(logits.float().log_softmax(dim=-1), top, shares.float()).mean()
 
 
 def symmetric_kl(logits: Tensor, top: Tensor, shares: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def symmetric_kl(logits: Tensor, top: Tensor, shares: Tensor) -> Tensor:
     """
     if not len(top):
         return logits.sum() * 0.0
-    q, p = _with_rest(shares.float()), _with_rest(logits.float().log_softmax(dim=-1).gather(1, top))
+    q, p = with_rest(shares.float()), with_rest(logits.float().log_softmax(dim=-1).gather(1, top))
     return 0.5 * ((q.exp() - p.exp()) * (q - p)).sum(dim=1).mean()
 
 
@@ -142,12 +142,6 @@ def _spread(log_p: Tensor, wanted: Tensor) -> Tensor:
     """Return the KL divergence of p from the uniform distribution over what is wanted, per row."""
     count = wanted.sum(dim=1).clamp(min=1)
     return -(log_p * wanted).sum(dim=1) / count - count.log()
-
-
-def _with_rest(log_p: Tensor) -> Tensor:
-    """Return log-probabilities with a last one for all the outcomes that are not among them."""
-    rest = (1 - log_p.exp().sum(dim=-1, keepdim=True)).clamp(min=1e-6).log()
-    return torch.cat([log_p, rest], dim=-1)
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:

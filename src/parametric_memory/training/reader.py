@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from parametric_memory.adapters.peft_format import export_peft
 from parametric_memory.adapters.spec import spec_for
@@ -17,9 +14,10 @@ from parametric_memory.backends import BUILTIN_BASE, HuggingFaceBackend
 from parametric_memory.config import GenerationConfig
 from parametric_memory.errors import TrainingError
 from parametric_memory.training.data import read_corpus
+from parametric_memory.training.greedy import Score
 from parametric_memory.training.reader_loop import ReaderConfig, ReaderTrainer
 from parametric_memory.training.readings import Reading, readings
-from parametric_memory.training.run import fast_dtype
+from parametric_memory.training.run import fast_dtype, this_machine
 from parametric_memory.types import ComposedAdapter
 
 logger = logging.getLogger(__name__)
@@ -27,9 +25,6 @@ logger = logging.getLogger(__name__)
 #: Held-out questions that are answered greedily for the card.
 ANSWERED = 100
 GREEDY = GenerationConfig(max_new_tokens=32)
-
-#: How alike an answer and the right one are, from 0 to 1.
-Score = Callable[[str, str], float]
 
 
 def train_reader(
@@ -137,7 +132,7 @@ def _answered(
 
 def write_reader(trainer: ReaderTrainer, folder: Path, measures: Sequence[Measure]) -> Path:
     """Write the reader with a card that says how it was tuned; return its folder."""
-    machine = f"{platform.machine()}, {platform.processor() or platform.system()}, torch {torch.__version__}"
+    machine = this_machine()
     training = {
         "config": asdict(trainer.config),
         "questions": len(trainer.train),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -27,7 +26,7 @@ from parametric_memory.training.greedy import Score, greedy_scores
 from parametric_memory.training.lessons import Lessons
 from parametric_memory.training.loop import Trainer
 from parametric_memory.training.rivals import rivals
-from parametric_memory.training.run import fast_dtype
+from parametric_memory.training.run import fast_dtype, this_machine
 from parametric_memory.training.teacher import Teacher
 from parametric_memory.training.world import add_world
 from parametric_memory.types import AdapterSpec
@@ -35,8 +34,8 @@ from parametric_memory.types import AdapterSpec
 logger = logging.getLogger(__name__)
 
 CALIBRATION_PROMPTS = 128
-#: Held-out questions: how many are validated on, and how many of them are answered greedily.
-VALIDATED, ANSWERED = 1024, 96
+#: Held-out questions: how many there are at most, and how many of them are answered greedily.
+HELD_OUT, ANSWERED = 1024, 96
 
 
 def train_hypernetwork(
@@ -98,7 +97,8 @@ class Run:
             items = self.trainer.lessons.exercises.items
             answered = [item for item in items if item.answer and item.example.places]
             some = random.Random(self.config.seed).sample(answered, min(CALIBRATION_PROMPTS, len(answered)))
-            prompts, answers = ([torch.tensor(ids) for ids in column] for column in _columns(some))
+            prompts = [torch.tensor(item.prompt) for item in some]
+            answers = [torch.tensor(item.answer) for item in some]
             calibrate(self.trainer.network, self.backend.model, self.spec.targets, prompts, answers)
         self.trainer.begin()
 
@@ -135,7 +135,7 @@ def prepare(data: Path, out: Path, base: str, config: TrainingConfig, *, init: P
     network = AtomHypernetwork(made) if init is None else _begun(init, spec, made)
     learned, completing = _learned(corpus, backend.tokenizer, config, made.max_tokens)
     held_out = exercises(
-        corpus, _some(corpus.validation, VALIDATED, 0), tokenizer=backend.tokenizer, prompt=config.prompt,
+        corpus, _some(corpus.validation, HELD_OUT, 0), tokenizer=backend.tokenizer, prompt=config.prompt,
         max_atom=made.max_tokens, contextual=config.contextual, varied=False,
     )  # fmt: skip
     logger.info("training on %d questions, validating on %d", len(learned) - len(completing), len(held_out))
@@ -242,10 +242,6 @@ def _part() -> dict[str, int]:
     return {"part": state.process_index, "parts": state.num_processes}
 
 
-def _columns(items: list[Any]) -> list[list[list[int]]]:
-    return [[item.prompt for item in items], [item.answer for item in items]]
-
-
 def write_checkpoint(run: Run, folder: Path, score: Score | None = None) -> Path:
     """Write the averaged network with a card that says how it was trained."""
     trainer = run.trainer
@@ -256,7 +252,7 @@ def write_checkpoint(run: Run, folder: Path, score: Score | None = None) -> Path
         "init": str(run.init.name) if run.init else None,
         "questions": len(trainer.lessons.exercises),
         "validation": scores | ({"greedy": run.scorer(score)(network)} if score else {}),
-        "machine": f"{platform.machine()}, {platform.processor() or platform.system()}, torch {torch.__version__}",
+        "machine": this_machine(),
     }
     made = Checkpoint(network, run.spec, run.config.prompt, training=training)
     save_checkpoint(made, folder, card=_card(made, scores))

@@ -6,10 +6,10 @@ may well answer.
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 
+from parametric_memory.training.alignment import find, words
 from parametric_memory.training.corpus import Corpus, Example
 
 #: Rivals of one example, and how many atoms are looked at for them.
@@ -38,14 +38,13 @@ def rivals(corpus: Corpus, examples: Sequence[Example], *, among: Iterable[int])
 
 def _rivals(connection: sqlite3.Connection, corpus: Corpus, example: Example) -> list[int]:
     # Quoted, no word is read as FTS5's syntax.
-    query = " OR ".join(f'"{word}"' for word in dict.fromkeys(re.findall(r"\w+", example.question.lower())))
+    query = " OR ".join(f'"{word}"' for word in dict.fromkeys(words(example.question)))
     if not query:
         return []
     found = connection.execute(
         "SELECT rowid - 1 FROM atoms WHERE atoms MATCH ? ORDER BY rank, rowid LIMIT ?", (query, LOOKED_AT)
     )
-    answer = re.compile(rf"(?<!\w){re.escape(example.answer)}(?!\w)", re.IGNORECASE) if example.answer else None
     # The same sentence may stand in two documents.
     own = {corpus.texts[atom] for atom in example.golds}
     others = [atom for (atom,) in found if corpus.texts[atom] not in own]
-    return [atom for atom in others if not (answer and answer.search(corpus.texts[atom]))][:RIVALS]
+    return [atom for atom in others if not find(example.answer, corpus.texts[atom])][:RIVALS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import platform
 import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +59,11 @@ def fast_dtype() -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     fast = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return torch.bfloat16 if fast else torch.float32
+
+
+def this_machine() -> str:
+    """Return what a card says of the machine a run was made on."""
+    return f"{platform.machine()}, {platform.processor() or platform.system()}, torch {torch.__version__}"
 
 
 class Log:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from parametric_memory.adapters.inject import inject
-from parametric_memory.compilers.distillation.logits import Text, answer_logits, batches
+from parametric_memory.compilers.distillation.logits import Text, likeliest
 from parametric_memory.config import PromptConfig
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.training.corpus import Corpus
@@ -86,22 +86,15 @@ class Teacher:
         top, shares = torch.from_numpy(self._top[rows]).long(), torch.from_numpy(self._shares[rows]).float()
         return Told(top.to(device), shares.to(device))
 
-    @torch.no_grad()
     def _ask(self, numbers: Sequence[int]) -> None:
         texts = [self._text(number) for number in numbers]
-        for some in batches(texts):
-            read = [texts[place] for place in some]
-            with inject(self._model, self._reader):
-                shares = answer_logits(self._model, read).float().log_softmax(dim=-1)
-            best = shares.topk(self._top.shape[1], dim=-1)
-            lengths = [len(text.answer) for text in read]
-            tops, values = (each.cpu().split_with_sizes(lengths) for each in (best.indices, best.values))
-            for place, top, value in zip(some, tops, values, strict=True):
-                number = numbers[place]
-                span = slice(self._offsets[number], self._offsets[number + 1])
-                self._top[span] = top.int().numpy()
-                self._shares[span] = value.clamp(min=-6e4).half().numpy()
-                self._done[number] = True
+        with inject(self._model, self._reader):
+            told = likeliest(self._model, texts, TOP)
+        for number, (top, shares) in zip(numbers, told, strict=True):
+            span = slice(self._offsets[number], self._offsets[number + 1])
+            self._top[span] = top.int().cpu().numpy()
+            self._shares[span] = shares.clamp(min=-6e4).half().cpu().numpy()
+            self._done[number] = True
 
     def _text(self, number: int) -> Text:
         item = self._exercises.items[number]

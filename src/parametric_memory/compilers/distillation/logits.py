@@ -74,6 +74,44 @@ def answer_logits(model: Any, texts: Sequence[Text]) -> Tensor:
     return torch.cat([row[-len(text.answer) :] for row, text in zip(logits, texts, strict=True)])
 
 
+@torch.no_grad()
+def likeliest(model: Any, texts: Sequence[Text], k: int) -> list[tuple[Tensor, Tensor]]:
+    """Return, for every text, what the model would say at each token of its answer: (tokens, k) each.
+
+    First the likeliest tokens, then their log-probabilities, best first.
+    """
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    for numbers in batches(texts):
+        some = [texts[number] for number in numbers]
+        shares = answer_logits(model, some).float().log_softmax(dim=-1)
+        best = shares.topk(min(k, shares.shape[-1]), dim=-1)
+        lengths = [len(text.answer) for text in some]
+        parts = zip(best.indices.split_with_sizes(lengths), best.values.split_with_sizes(lengths), strict=True)
+        # Copies: a part alone would keep its whole batch in memory.
+        found |= {number: (top.clone(), share.clone()) for number, (top, share) in zip(numbers, parts, strict=True)}
+    return [found[number] for number in range(len(texts))]
+
+
+def with_rest(shares: Tensor) -> Tensor:
+    """Return log-probabilities of some outcomes, (..., k), with a last one for all the others: (..., k + 1)."""
+    rest = torch.log1p(-shares.exp().sum(dim=-1, keepdim=True).clamp(max=1 - 1e-6))
+    return torch.cat([shares, rest], dim=-1)
+
+
+def divergence(predicted: Tensor, top: Tensor, shares: Tensor) -> Tensor:
+    """Return KL(teacher ‖ student) at each place, (tokens,), where all tokens outside the teacher's top count as one.
+
+    It is a lower bound of the divergence over the whole vocabulary.
+
+    Args:
+        predicted: (tokens, vocabulary), the student's log-probabilities.
+        top: (tokens, k) the teacher's likeliest tokens.
+        shares: (tokens, k) their log-probabilities.
+    """
+    told, found = with_rest(shares), with_rest(predicted.gather(-1, top))
+    return (told.exp() * (told - found)).sum(dim=-1)
+
+
 class Shortcut:
     """The layers from ``first`` on, over states of texts that were read once and are kept in memory."""
 

@@ -19,7 +19,13 @@ from torch import Tensor
 
 from parametric_memory.adapters.factors import pad_rank
 from parametric_memory.adapters.inject import inject
-from parametric_memory.compilers.distillation.logits import Shortcut, answer_logits, batches, shortcut_is_exact
+from parametric_memory.compilers.distillation.logits import (
+    Shortcut,
+    answer_logits,
+    batches,
+    divergence,
+    shortcut_is_exact,
+)
 from parametric_memory.compilers.distillation.teacher import Lesson
 from parametric_memory.config import DistillationConfig
 from parametric_memory.types import LoraFactors, stable_id
@@ -216,18 +222,8 @@ def lesson_losses(logits: Tensor, lessons: Sequence[Lesson], *, nll_weight: floa
         if lesson.top is None or lesson.shares is None:
             means.append(nll)
         else:
-            means.append(_divergence(part, lesson.top, lesson.shares).mean() + nll_weight * nll)
+            means.append(divergence(part, lesson.top, lesson.shares).mean() + nll_weight * nll)
     return torch.stack(means)
-
-
-def _divergence(predicted: Tensor, top: Tensor, shares: Tensor) -> Tensor:
-    """Return KL(teacher ‖ student) at each place, (tokens,), where all tokens outside the teacher's top count as one.
-
-    It is a lower bound of the divergence over the whole vocabulary.
-    """
-    found = predicted.gather(-1, top)
-    rest, missed = (torch.log1p(-s.exp().sum(dim=-1).clamp(max=1 - 1e-6)) for s in (shares, found))
-    return (shares.exp() * (shares - found)).sum(dim=-1) + rest.exp() * (rest - missed)
 
 
 def _done(losses: Sequence[float], config: DistillationConfig) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from parametric_memory.compilers.distillation.exercises import Exercise
-from parametric_memory.compilers.distillation.logits import Text, answer_logits, batches
+from parametric_memory.compilers.distillation.logits import Text, batches, likeliest
 from parametric_memory.config import PromptConfig
 from parametric_memory.hypernetwork.chat import answer_ids, prompt_ids, turn_ends
 from parametric_memory.types import Message, stable_id
@@ -73,7 +73,7 @@ class Teacher:
         found = dict(zip(open_ones, written, strict=True))
         texts = [self._text(task.exercise, found.get(number)) for number, task in enumerate(tasks)]
         read = [Text(prompt, texts[number].answer) for prompt, number in zip(prompts, open_ones, strict=True)]
-        told = dict(zip(open_ones, self._distributions(read), strict=True))
+        told = dict(zip(open_ones, likeliest(self._model, read, self._top_k), strict=True))
         return [
             Lesson(task.exercise.question, text, *told.get(number, ()))
             for number, (task, text) in enumerate(zip(tasks, texts, strict=True))
@@ -102,20 +102,6 @@ class Teacher:
         for stop in ("\n", *turn_ends(self._tokenizer)):
             text = text.partition(stop)[0] if text.strip() else text
         return text.strip()
-
-    @torch.no_grad()
-    def _distributions(self, texts: Sequence[Text]) -> list[tuple[Tensor, Tensor]]:
-        found: dict[int, tuple[Tensor, Tensor]] = {}
-        for numbers in batches(texts):
-            some = [texts[number] for number in numbers]
-            shares = answer_logits(self._model, some).float().log_softmax(dim=-1)
-            best = shares.topk(min(self._top_k, shares.shape[-1]), dim=-1)
-            lengths = [len(text.answer) for text in some]
-            for number, top, share in zip(
-                numbers, best.indices.split_with_sizes(lengths), best.values.split_with_sizes(lengths), strict=True
-            ):
-                found[number] = top.clone(), share.clone()
-        return [found[number] for number in range(len(texts))]
 
     @torch.no_grad()
     def _generate(self, prompts: Sequence[list[int]], tokens: int, *, seeds: Sequence[str] = ()) -> list[str]:
