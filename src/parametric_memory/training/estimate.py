@@ -56,8 +56,11 @@ class Estimate:
 
 
 def estimate(run: Run, progress: Callable[[int, int], None] | None = None) -> Estimate:
-    """Run a few steps of every stage, and say what the whole will take; the network is of no use afterwards."""
-    run.begin()
+    """Run a few steps of every stage, and say what the whole will take.
+
+    The network is of no use afterwards. What `out` holds of an earlier run stays as it is.
+    """
+    run.calibrate()
     trainer, stages, first = run.trainer, run.config.curriculum, 0
     found = []
     for number, stage in enumerate(stages):

@@ -92,7 +92,12 @@ class Run:
     init: Path | None
 
     def begin(self) -> None:
-        """Give a new network what it must know of its base model, and make it the run's beginning."""
+        """Make the network as it is the run's beginning; what `out` holds of an earlier run goes."""
+        self.calibrate()
+        self.trainer.begin()
+
+    def calibrate(self) -> None:
+        """Give a new network what it must know of its base model; one from a checkpoint knows it."""
         if self.init is None:
             items = self.trainer.lessons.exercises.items
             answered = [item for item in items if item.answer and item.example.places]
@@ -100,7 +105,6 @@ class Run:
             prompts = [torch.tensor(item.prompt) for item in some]
             answers = [torch.tensor(item.answer) for item in some]
             calibrate(self.trainer.network, self.backend.model, self.spec.targets, prompts, answers)
-        self.trainer.begin()
 
     def scorer(self, score: Score) -> Callable[[AtomHypernetwork], dict[str, float]]:
         """Return what scores a network's greedy answers to held-out questions."""

@@ -72,6 +72,15 @@ def test_an_estimate_measures_every_stage(folders, tmp_path):
     assert not (tmp_path / "checkpoint").exists() and not (tmp_path / "resume.pt").exists()
 
 
+def test_an_estimate_leaves_an_earlier_run_as_it_is(folders, tmp_path):
+    data, base = folders
+    train_hypernetwork(data, tmp_path, base, CONFIG)
+    kept = {path: path.read_bytes() for path in (tmp_path / "log.jsonl", tmp_path / "resume.pt")}
+    estimate(prepare(data, tmp_path, base, CONFIG))
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    assert any((tmp_path / "tensorboard").iterdir())
+
+
 def test_data_without_questions_is_refused_by_what_it_needs(folders, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
