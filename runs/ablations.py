@@ -93,7 +93,7 @@ def run(name: str, config: TrainingConfig, given: argparse.Namespace) -> None:
     """Train one variant, unless it has been; the states of frozen layers are shared by those that read alike."""
     folder = given.out / f"{name.replace(' ', '-')}-{config.seed}"
     if not (folder / "checkpoint" / "config.json").exists():
-        train_hypernetwork(given.data, folder, given.base, config, score=token_f1)
+        train_hypernetwork(given.data, folder, given.base, config, cache=given.out / "cache", score=token_f1)
 
 
 def table(out: Path) -> str:

@@ -49,15 +49,16 @@ class Frozen:
             model: The base model.
             config: Says which layers' states are needed.
             exercises: What batches are made of.
-            cache: Keeps the states; without it they are computed for every batch.
+            cache: Keeps the states, those of this base model alone; without it they are computed for every batch.
         """
         self._model, self._exercises = model, exercises
         self._layers = (config.middle_layer, config.first_layer)
         self._questions = self._windows = None
         if cache is not None:
-            d, name = config.d_model, exercises.digest
-            self._questions = StateCache(cache / f"questions-{name}.f16", list(map(len, exercises.items)), 1, d)
-            self._windows = StateCache(cache / f"windows-{name}.f16", [len(w.ids) for w in exercises.windows], 2, d)
+            d, name, (middle, first) = config.d_model, exercises.digest, self._layers
+            asked, read = [len(item) for item in exercises.items], [len(window.ids) for window in exercises.windows]
+            self._questions = StateCache(cache / f"questions-{name}-{first}.f16", asked, 1, d)
+            self._windows = StateCache(cache / f"windows-{name}-{middle}-{first}.f16", read, 2, d)
 
     def read(self, batch: Batch) -> States:
         """Return the states of a batch, on the base model's device."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -29,7 +30,10 @@ from parametric_memory.training.rivals import rivals
 from parametric_memory.training.run import fast_dtype, this_machine
 from parametric_memory.training.teacher import Teacher
 from parametric_memory.training.world import add_world
-from parametric_memory.types import AdapterSpec
+from parametric_memory.types import AdapterSpec, stable_id
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ def train_hypernetwork(
     config: TrainingConfig | None = None,
     *,
     init: Path | None = None,
+    cache: Path | None = None,
     score: Score | None = None,
     resume: bool = True,
     progress: Callable[[int, Mapping[str, float]], None] | None = None,
@@ -59,6 +64,7 @@ def train_hypernetwork(
         base: The built-in alias, a local folder, or a hub id of a Llama-like model.
         config: All other settings.
         init: A checkpoint for this base model to begin with, in place of random weights.
+        cache: Keeps the states of the base model in place of `out`; several runs may share it.
         score: Scores greedy answers to held-out questions (`evaluation.metrics.token_f1`).
         resume: Go on from what `out` holds; else start anew.
         progress: Called with the step and the mean terms at every log line.
@@ -70,7 +76,7 @@ def train_hypernetwork(
         TrainingError: If the data cannot be used, a loss is not finite, or `out` holds a run with other settings.
         CheckpointError: If `init` is no checkpoint for this base model and these settings.
     """
-    run = prepare(data, out, base, config or TrainingConfig(), init=init)
+    run = prepare(data, out, base, config or TrainingConfig(), init=init, cache=cache)
     trainer = run.trainer
     if not (resume and trainer.resume()):
         run.begin()
@@ -120,8 +126,16 @@ class Run:
         return scored
 
 
-def prepare(data: Path, out: Path, base: str, config: TrainingConfig, *, init: Path | None = None) -> Run:
-    """Read data and base model, and put a run together; nothing is trained yet.
+def prepare(
+    data: Path,
+    out: Path,
+    base: str,
+    config: TrainingConfig,
+    *,
+    init: Path | None = None,
+    cache: Path | None = None,
+) -> Run:
+    """Read data and base model, and put a run together; nothing is trained yet. Arguments as `train_hypernetwork` has.
 
     Raises:
         TrainingError: If there is nothing to train on, or to validate on.
@@ -149,13 +163,16 @@ def prepare(data: Path, out: Path, base: str, config: TrainingConfig, *, init: P
             "documents were held out; add documents with questions whose answers stand in one of their sentences"
         )
     keep = config.cache if config.cache is not None else not torch.cuda.is_available()
-    caches = (out / "cache" / "train", out / "cache" / "validation") if keep else (None, None)
+    cache = (cache or out / "cache") / spec.base_fingerprint if keep else None
+    state = _processes()
+    # The first process makes the files of the cache, the others find them.
+    with state.main_process_first():
+        frozen, checked = (Frozen(model, made, each, cache=cache) for each in (learned, held_out))
+        teacher = _teacher(backend, spec, corpus, learned, config, cache)
+    lessons = Lessons(learned, config, completions=completing, part=state.process_index, parts=state.num_processes)
     trainer = Trainer(
         network, model, spec.targets,
-        lessons=Lessons(learned, config, completions=completing, **_part()),
-        frozen=Frozen(model, made, learned, cache=caches[0]),
-        validation=(held_out, Frozen(model, made, held_out, cache=caches[1])),
-        config=config, out=out, teacher=_teacher(backend, spec, corpus, learned, config, caches[0]),
+        lessons=lessons, frozen=frozen, validation=(held_out, checked), config=config, out=out, teacher=teacher,
     )  # fmt: skip
     return Run(trainer, backend, spec, config, init)
 
@@ -228,22 +245,23 @@ def _teacher(
     weights = [stage.weights for stage in config.curriculum]
     if not any(each.teacher or each.consistency for each in weights):
         return None
-    reader = None
+    reader, told_by = None, [repr(config.prompt)]
     if config.teacher:
         from parametric_memory.adapters.peft_format import import_peft
 
-        reader = import_peft(Path(config.teacher), spec=spec)
-    return Teacher(
-        backend.model, backend.tokenizer, corpus, learned, prompt=config.prompt, reader=reader, cache=cache
-    )  # fmt: skip
+        folder = Path(config.teacher)
+        reader = import_peft(folder, spec=spec)
+        told_by += [hashlib.blake2b((folder / "adapter_model.safetensors").read_bytes()).hexdigest()]
+    # Another wording or another reader tells something else.
+    kept = cache / f"teacher-{stable_id(*told_by)}" if cache else None
+    return Teacher(backend.model, backend.tokenizer, corpus, learned, prompt=config.prompt, reader=reader, cache=kept)
 
 
-def _part() -> dict[str, int]:
-    """Return which part of every batch this process makes, of how many."""
+def _processes() -> PartialState:
+    """Return this process's place among those that share the run."""
     from accelerate import PartialState
 
-    state = PartialState(cpu=not torch.cuda.is_available())
-    return {"part": state.process_index, "parts": state.num_processes}
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def write_checkpoint(run: Run, folder: Path, score: Score | None = None) -> Path:

@@ -194,3 +194,14 @@ def test_the_average_forgets_where_the_run_began(make_trainer):
     trainer.run()
     now = torch.cat([parameter.flatten() for parameter in trainer.network.parameters()])
     assert (weights(trainer) - now).norm() < 0.5 * (weights(trainer) - begun).norm()
+
+
+def test_states_that_were_kept_of_other_layers_are_not_read_as_these(make_trainer, tmp_path):
+    trainer = make_trainer("kept")
+    batch = trainer.lessons[0]
+    exercises, config = trainer.lessons.exercises, trainer.network.config
+    others = replace(config, first_layer=config.first_layer + 1)
+    for each in (config, others):
+        kept = Frozen(trainer.model, each, exercises, cache=tmp_path / "shared").read(batch)
+        fresh = Frozen(trainer.model, each, exercises).read(batch)
+        torch.testing.assert_close(kept.questions[batch.mask], fresh.questions[batch.mask], rtol=1e-2, atol=1e-2)

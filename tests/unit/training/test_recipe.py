@@ -10,7 +10,16 @@ import torch
 from parametric_memory.errors import CheckpointError, TrainingError
 from parametric_memory.hypernetwork.checkpoint import load_checkpoint
 from parametric_memory.testing import tiny_model
-from parametric_memory.training import Stage, TrainingConfig, Weights, estimate, prepare, train_hypernetwork
+from parametric_memory.training import (
+    ReaderConfig,
+    Stage,
+    TrainingConfig,
+    Weights,
+    estimate,
+    prepare,
+    train_hypernetwork,
+    train_reader,
+)
 
 STAGES = (
     Stage(name="gates", steps=2, weights=Weights(span=1.0, atoms=0.5), distractors=(0, 1)),
@@ -108,9 +117,9 @@ def test_two_processes_share_a_run_and_stay_equal(folders, tmp_path):
         torch.save([weights, numbers], Path({str(tmp_path)!r}) / f"weights{{rank}}.pt")
         """)
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr
     (first, numbers), (second, others) = (torch.load(tmp_path / f"weights{rank}.pt") for rank in (0, 1))
     assert torch.equal(first, second), "gradients are shared"
     assert not set(numbers[0]) & set(others[0]) and len(numbers[0]) + len(others[0]) == numbers[1] == 4
@@ -135,5 +144,16 @@ def test_training_needs_no_more_than_a_bare_machine_has(folders, tmp_path):
         train_hypernetwork(folder / "corpus.json.gz", folder / "out", {base!r}, CONFIG)
     """)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "checkpoint" / "model.safetensors").exists()
+
+
+def test_a_reader_teaches_when_a_recipe_names_one(folders, tmp_path):
+    data, base = folders
+    reader = train_reader(data, tmp_path / "tuned", base, ReaderConfig(steps=1, batch_size=2, layers=2, rank=2))
+    config = replace(CONFIG, teacher=str(reader))
+    own, tuned = (prepare(data, tmp_path / name, base, one) for name, one in (("own", CONFIG), ("other", config)))
+    assert not torch.equal(own.trainer.teacher.tell([0]).shares, tuned.trainer.teacher.tell([0]).shares)
+    shared = tmp_path / "shared"
+    kept = [prepare(data, tmp_path / "third", base, one, cache=shared) for one in (CONFIG, config)]
+    assert not torch.equal(*(run.trainer.teacher.tell([0]).shares for run in kept)), "not what the other one told"
