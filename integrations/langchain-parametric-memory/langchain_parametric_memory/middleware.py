@@ -16,9 +16,8 @@ from langchain_core.runnables.config import run_in_executor, var_child_runnable_
 
 from langchain_parametric_memory.conversation import text_of
 from langchain_parametric_memory.question import standalone_question
-from langchain_parametric_memory.scope import current_scope, memory_scope
+from langchain_parametric_memory.scope import current_scope, memory_scope, owner_of
 from langchain_parametric_memory.tools import create_memory_tools
-from parametric_memory.types import SCOPE_KEYS
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory
@@ -91,9 +90,8 @@ class ParametricMemoryMiddleware(AgentMiddleware):  # its type arguments differ 
         if self._what is None:
             return
         with self._scope(runtime):
-            scope = {key: value for key, value in current_scope().items() if key in SCOPE_KEYS}
             for text in self._what(state["messages"]):
-                self.memory.add(text, metadata=scope)
+                self.memory.add(text, metadata=owner_of(current_scope()))
 
     async def aafter_agent(self, state: Mapping[str, Any], runtime: Any) -> None:
         """Remember what there is to remember of this turn, without holding up the event loop."""

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from parametric_memory.types import Scalar
+from parametric_memory.types import SCOPE_KEYS, Scalar
 
 Filters: TypeAlias = Mapping[str, Any]
 
@@ -51,6 +51,11 @@ def current_scope() -> dict[str, Any]:
 def scope_keys(**keys: str | None) -> dict[str, str]:
     """Return the keys that were given."""
     return {key: value for key, value in keys.items() if value is not None}
+
+
+def owner_of(filters: Filters) -> dict[str, Any]:
+    """Return the part of some filters that says whose something is, not what it is about."""
+    return {key: value for key, value in filters.items() if key in SCOPE_KEYS}
 
 
 def narrowed(*filters: Filters) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
-from langchain_parametric_memory.scope import current_scope, narrowed, scope_keys
+from langchain_parametric_memory.scope import current_scope, narrowed, owner_of, scope_keys
 from parametric_memory.errors import AtomNotFoundError, ParametricMemoryError
-from parametric_memory.types import SCOPE_KEYS
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory
@@ -50,9 +49,8 @@ class _Desk:
         Args:
             text: What to remember, in whole sentences that can be understood without the conversation.
         """
-        scope = {key: value for key, value in self._scope().items() if key in SCOPE_KEYS}
         try:
-            report = self._memory.add(text, metadata=scope)
+            report = self._memory.add(text, metadata=owner_of(self._scope()))
         except ParametricMemoryError as error:
             raise ToolException(str(error)) from error
         if problems := [one["error"] for one in report["errors"]]:

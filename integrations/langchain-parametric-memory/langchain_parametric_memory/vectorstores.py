@@ -19,7 +19,7 @@ from langchain_core.vectorstores import VectorStore
 
 from langchain_parametric_memory.embeddings import ParametricMemoryEmbeddings
 from langchain_parametric_memory.retrievers import atom_document
-from langchain_parametric_memory.scope import current_scope, narrowed, scope_keys
+from langchain_parametric_memory.scope import current_scope, narrowed, owner_of, scope_keys
 from parametric_memory.errors import AtomNotFoundError, DocumentNotFoundError
 from parametric_memory.types import SCOPE_KEYS, Atom, AtomKind, Scalar, Span, stable_id
 from parametric_memory.types import Document as MemoryDocument
@@ -175,13 +175,7 @@ class ParametricMemoryVectorStore(VectorStore):
                 ``$in``), or a function that says of a document whether it may be returned.
             kwargs: What LangChain passes to other stores.
         """
-        scope = self._scope(filter)
-
-        def atoms(limit: int) -> list[tuple[dict[str, Any], float]]:
-            found = self.memory.search(query, top_k=limit, filters=scope)["results"]
-            return [(record, float(record["score"])) for record in found]
-
-        return [(document, score) for document, score, _ in self._documents(atoms, k, filter)]
+        return [(document, score) for document, score, _ in self._found(query, k, filter)]
 
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
@@ -208,15 +202,18 @@ class ParametricMemoryVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[Document]:
         """Return up to `k` of the `fetch_k` best documents, as unlike one another as `lambda_mult` asks (0 to 1)."""
+        found = self._found(query, fetch_k, filter)
+        return self._diverse(self.embeddings.embed_query(query), found, k, lambda_mult)
+
+    def _found(self, query: str, k: int, filter: Filter | None) -> list[tuple[Document, float, str]]:
+        """Return up to `k` documents that fit a query (see `_documents`)."""
         scope = self._scope(filter)
 
         def atoms(limit: int) -> list[tuple[dict[str, Any], float]]:
             found = self.memory.search(query, top_k=limit, filters=scope)["results"]
             return [(record, float(record["score"])) for record in found]
 
-        return self._diverse(
-            self.embeddings.embed_query(query), self._documents(atoms, fetch_k, filter), k, lambda_mult
-        )
+        return self._documents(atoms, k, filter)
 
     def _diverse(
         self, query: list[float], found: Sequence[tuple[Document, float, str]], k: int, lambda_mult: float
@@ -241,7 +238,7 @@ class ParametricMemoryVectorStore(VectorStore):
 
     def _owner(self) -> dict[str, Any]:
         """Return whose the documents are that are added and found by id."""
-        return {key: value for key, value in self._scope().items() if key in SCOPE_KEYS and isinstance(value, Scalar)}
+        return {key: value for key, value in owner_of(self._scope()).items() if isinstance(value, Scalar)}
 
     def _document_id(self, id_: str) -> str:
         # Two users may call two documents the same.
