@@ -184,8 +184,9 @@ class _Run:
         self.held: dict[str, dict[str, int]] = {}
 
     def go(self, calls: Sequence[Call]) -> None:
-        """Fill the memories, and ask of each what has not been asked."""
-        work_through(calls, [partial(self._fill, sheet) for sheet in self._sheets])
+        """Fill the memories, and ask of each what has not been asked; the largest first, lest all wait for it alone."""
+        by_size = sorted(self._sheets, key=lambda sheet: -sum(len(asked.document) for asked in sheet.documents))
+        work_through(calls, [partial(self._fill, sheet) for sheet in by_size])
         for call in calls:
             call("close")
 

@@ -122,6 +122,14 @@ def test_datasets_do_not_meet(write_rows, tmp_path, open_memory):
     assert [row["looked"] for row in read_answers(tmp_path / "out")] == [1, 1]
 
 
+def test_the_set_with_most_to_read_is_begun_first_and_reported_in_its_place(world, write_rows, tmp_path, open_memory):
+    row = {"doc_id": "d", "document": "Red.", "question": "Which colour?", "answers": ["red"]}
+    small = write_rows([row], "small.jsonl")
+    results = evaluate([small, world], ["closed_book"], out=tmp_path / "out", timed=0, open_memory=open_memory)
+    assert [row["dataset"] for row in read_answers(tmp_path / "out")] == [*["world.dev"] * 4, "small"]
+    assert list(results["datasets"]) == ["small", "world.dev"]
+
+
 def test_limit_and_seed_choose_the_questions(world, tmp_path, open_memory):
     asked = {}
     for seed in range(6):
