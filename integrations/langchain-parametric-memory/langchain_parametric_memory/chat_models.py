@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_type_hints
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -387,8 +388,7 @@ def _window(backend: object) -> int | None:
 
 
 def _name(function: object) -> str | None:
-    return (
-        None
-        if function is None
-        else f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', function)}"
-    )
+    # Two lambdas of a module have the same name: only where they are in memory tells them apart, and `repr` says it.
+    if isfunction(function) and "<" not in function.__qualname__:
+        return f"{function.__module__}.{function.__qualname__}"
+    return None if function is None else repr(function)

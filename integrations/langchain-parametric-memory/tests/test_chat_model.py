@@ -223,6 +223,16 @@ def test_a_cache_keeps_users_and_arms_apart(memory):
         assert cited() == []
 
 
+def test_a_cache_tells_two_rules_for_the_question_apart(memory):
+    memory.add([ADA, BOB])
+    cache = InMemoryCache()
+    first, second = (
+        ChatParametricMemory(memory=memory, cache=cache, question=lambda messages, one=one: one) for one in (WHEN, WHO)
+    )
+    cited = [llm.invoke("Well?").response_metadata["citations"][0]["text"] for llm in (first, second)]
+    assert cited == [ADA, BOB]
+
+
 # ---------------------------------------------------------------- batches
 
 
