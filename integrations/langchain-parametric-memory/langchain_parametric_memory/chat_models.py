@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_type_hints
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -20,7 +21,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import model_validator
 
 from langchain_parametric_memory.batch import Row, current_batch, together
-from langchain_parametric_memory.conversation import turns_of
+from langchain_parametric_memory.conversation import last_human, text_of, turns_of
 from langchain_parametric_memory.question import standalone_question
 from langchain_parametric_memory.replies import PROVIDER
 from langchain_parametric_memory.scope import current_scope, narrowed, scope_keys
@@ -77,7 +78,8 @@ class ChatParametricMemory(BaseChatModel):
         filters: Only atoms with this metadata.
         fallback: What answers if the memory holds nothing that does: ``unknown``: the words that the memory has for
             it ("I don't know."); ``base``: the bare base model.
-        history: Whether the base model reads the turns before the last question. The route is found with them anyway.
+        history: Whether the base model reads the conversation as it is; else it reads the question alone, behind the
+            turns that it leans on. The route is found with them anyway.
         question: Says what is asked, from all messages; `standalone_question` unless it is given.
         temperature: 0 is greedy. What is None here and below is taken from the memory's configuration.
         max_tokens: Longest answer.
@@ -214,6 +216,10 @@ class ChatParametricMemory(BaseChatModel):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Return the model with tools that it may call, or with `tool_choice` has to.
 
+        Tools are told in the prompt and read out of the text, so every base model takes them. A small one chooses
+        badly: it seldom calls a tool that it is free not to call, and fills a call that is forced with values that fit
+        the schema and may be wrong. Count on tools with a base model that was trained for them.
+
         Args:
             tools: Functions, pydantic classes, LangChain tools, or schemas in OpenAI's shape.
             tool_choice: A tool's name, ``any`` (one of them), ``auto`` (as it likes), or ``none``.
@@ -343,6 +349,9 @@ class ChatParametricMemory(BaseChatModel):
         said = self.memory.config.unknown if abstained and not tools else None
         # The memory's own wording: adapters are made for it. What the caller says comes before it.
         system, question = (turn["content"] for turn in prepared.conversation[:2])
+        if self.history and (last := last_human(messages)) is not None:
+            # What is looked up may be said in other words than the turn: the base model reads the turn.
+            question = question.removesuffix(asked) + text_of(messages[last]).strip()
         turns = turns_of(
             messages, asked=question, history=self.history, instructions=tools.instructions if tools else ""
         )
@@ -379,8 +388,7 @@ def _window(backend: object) -> int | None:
 
 
 def _name(function: object) -> str | None:
-    return (
-        None
-        if function is None
-        else f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', function)}"
-    )
+    # Two lambdas of a module have the same name: only where they are in memory tells them apart, and `repr` says it.
+    if isfunction(function) and "<" not in function.__qualname__:
+        return f"{function.__module__}.{function.__qualname__}"
+    return None if function is None else repr(function)

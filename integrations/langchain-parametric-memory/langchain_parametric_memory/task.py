@@ -121,29 +121,35 @@ def result_of(task: Task, made: Generation, reply: ToolReply, *, model_name: str
 
 
 def stream(backend: Backend, task: Task) -> Iterator[ChatGenerationChunk]:
-    """Yield the answer piece by piece; the last chunk carries what is known about it.
+    """Yield the answer piece by piece; the last chunk carries what is known about it, and its calls of tools.
 
-    Calls of tools, which must be read whole, come in one piece. The backend injects the adapter in a copy of the
-    context: between two pieces, or if no more are asked for, the base model is as it was.
+    Words before a call come as they are written; a call must be read whole. The backend injects the adapter in a copy
+    of the context: between two pieces, or if no more are asked for, the base model is as it was.
 
     Raises:
         Exception: What went wrong with the task.
     """
-    if task.tools or task.said is not None:
+    if not task.shared:
         [result] = run_all(backend, [task])
         if isinstance(result, Exception):
             raise result
         yield _last(result)
         return
-    began, text = perf_counter(), ""
-    for piece in _without_last_spaces(backend.stream(task.conversation, adapter=task.adapter, config=task.config)):
+    began, text, told = perf_counter(), "", ""
+    for piece in backend.stream(task.conversation, adapter=task.adapter, config=task.config):
         text += piece
-        yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+        # An answer ends where its last word does: spaces wait for what follows them.
+        words = (task.tools.words(text) if task.tools else text).rstrip()
+        if new := words[len(told) :]:
+            told = words
+            yield ChatGenerationChunk(message=AIMessageChunk(content=new))
     # A stream does not say what it cost: it is counted afterwards, from the text.
     written = backend.count_tokens(text)
     reason = "length" if written >= task.config.max_new_tokens else "stop"
-    made = Generation("", Usage(count(backend, task.conversation), written), reason)
-    yield _last(result_of(task, made, ToolReply(""), model_name=backend.base_model, began=began))
+    made = Generation(text, Usage(count(backend, task.conversation), written), reason)
+    reply = task.tools.read(text) if task.tools else ToolReply(text.rstrip())
+    rest = replace(reply, text=reply.text[len(told) :])
+    yield _last(result_of(task, made, rest, model_name=backend.base_model, began=began))
 
 
 def count(backend: Backend, turns: Sequence[Message]) -> int:
@@ -185,14 +191,3 @@ def _json(arguments: object) -> str:
     import json
 
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-
-
-def _without_last_spaces(pieces: Iterator[str]) -> Iterator[str]:
-    """Yield pieces, holding spaces back until something follows them: an answer ends where its last word does."""
-    held = ""
-    for piece in pieces:
-        text = held + piece
-        said = text.rstrip()
-        held = text[len(said) :]
-        if said:
-            yield said

@@ -79,6 +79,14 @@ class Toolbox:
         lines = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in self.tools.values())
         return _INSTRUCTIONS.format(tools=lines, open=_OPEN, close=_CLOSE)
 
+    def words(self, text: str) -> str:
+        """Return what is certain to be words, no call, of a text that is still being written."""
+        if text.lstrip().startswith("{"):
+            return ""
+        spoken, opened, _ = text.partition(_OPEN)
+        begun = 0 if opened else next((n for n in range(len(_OPEN) - 1, 0, -1) if text.endswith(_OPEN[:n])), 0)
+        return spoken[: len(spoken) - begun]
+
     def read(self, text: str) -> ToolReply:
         """Read the calls in a text; one without a closing tag, or of JSON alone, counts too."""
         spoken, *marked = text.split(_OPEN)

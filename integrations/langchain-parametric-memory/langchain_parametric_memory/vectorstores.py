@@ -121,12 +121,13 @@ class ParametricMemoryVectorStore(VectorStore):
         """Compile documents into the memory and return their ids; one that is there already is left alone.
 
         Args:
-            documents: Their metadata is kept, values that are no scalars as JSON.
+            documents: Their metadata is kept, values that are no scalars as JSON. A ``user_id`` or ``agent_id`` in it
+                says whose a document is.
             ids: One per document; else its own id, else one that depends on its content.
             kwargs: What LangChain's indexing passes to every store.
 
         Raises:
-            ValueError: If metadata cannot be kept.
+            ValueError: If metadata cannot be kept, or names another user than the store's.
             CompilationError: If a document cannot be compiled; those before it are stored.
         """
         chosen = ids if ids is not None else [document.id for document in documents]
@@ -181,16 +182,7 @@ class ParametricMemoryVectorStore(VectorStore):
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
         """Return the documents with the atoms whose keys are nearest to a vector of the memory's own encoder."""
-        import numpy as np
-
-        scope, vector = self._scope(filter), np.asarray(embedding, dtype=np.float32)
-        vector /= np.linalg.norm(vector) or 1.0
-
-        def atoms(limit: int) -> list[tuple[dict[str, Any], float]]:
-            found = self.memory.store.search("", vector, limit, filters=scope or None)[:limit]
-            return [(candidate.atom.record(), candidate.dense) for candidate in found]
-
-        return [document for document, _, _ in self._documents(atoms, k, filter)]
+        return [document for document, _, _ in self._near(embedding, k, filter)]
 
     def max_marginal_relevance_search(
         self,
@@ -205,6 +197,31 @@ class ParametricMemoryVectorStore(VectorStore):
         found = self._found(query, fetch_k, filter)
         return self._diverse(self.embeddings.embed_query(query), found, k, lambda_mult)
 
+    def max_marginal_relevance_search_by_vector(
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        filter: Filter | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return up to `k` of the `fetch_k` documents nearest to a vector, as unlike one another as is asked."""
+        return self._diverse(embedding, self._near(embedding, fetch_k, filter), k, lambda_mult)
+
+    def _near(self, embedding: Sequence[float], k: int, filter: Filter | None) -> list[tuple[Document, float, str]]:
+        """Return up to `k` documents with keys near to a vector (see `_documents`)."""
+        import numpy as np
+
+        scope, vector = self._scope(filter), np.asarray(embedding, dtype=np.float32)
+        vector = vector / (np.linalg.norm(vector) or 1.0)
+
+        def atoms(limit: int) -> list[tuple[dict[str, Any], float]]:
+            found = self.memory.store.search("", vector, limit, filters=scope or None)[:limit]
+            return [(candidate.atom.record(), candidate.dense) for candidate in found]
+
+        return self._documents(atoms, k, filter)
+
     def _found(self, query: str, k: int, filter: Filter | None) -> list[tuple[Document, float, str]]:
         """Return up to `k` documents that fit a query (see `_documents`)."""
         scope = self._scope(filter)
@@ -216,7 +233,7 @@ class ParametricMemoryVectorStore(VectorStore):
         return self._documents(atoms, k, filter)
 
     def _diverse(
-        self, query: list[float], found: Sequence[tuple[Document, float, str]], k: int, lambda_mult: float
+        self, query: Sequence[float], found: Sequence[tuple[Document, float, str]], k: int, lambda_mult: float
     ) -> list[Document]:
         import numpy as np
         from langchain_core.vectorstores.utils import maximal_marginal_relevance
@@ -248,7 +265,7 @@ class ParametricMemoryVectorStore(VectorStore):
         own = _kept(document.metadata)
         if id_ is None:
             id_ = stable_id(document.page_content, json.dumps(own, sort_keys=True))
-        metadata = {**own, **self._owner(), _ID: id_}
+        metadata = {**own, **narrowed(owner_of(own), self._owner()), _ID: id_}
         made = MemoryDocument(
             self._document_id(id_), document.page_content, source=str(own.get("source", "")), metadata=metadata
         )
@@ -308,7 +325,8 @@ def _kept(metadata: Mapping[str, Any]) -> dict[str, Any]:
     if reserved := sorted({_ID, _REST} & set(metadata)):
         raise ValueError(f"adding a document: its metadata uses {', '.join(reserved)}, which the store needs itself")
     scalars = {key: value for key, value in metadata.items() if isinstance(value, Scalar) and _finite(value)}
-    rest = {key: value for key, value in metadata.items() if key not in scalars}
+    # Whose a document is is also written by the store: the document's own word for it is told apart.
+    rest = {key: value for key, value in metadata.items() if key not in scalars or key in SCOPE_KEYS}
     if rest:
         try:
             scalars[_REST] = json.dumps(rest, ensure_ascii=False)

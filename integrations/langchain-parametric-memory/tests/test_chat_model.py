@@ -1,9 +1,11 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 import torch
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
@@ -100,11 +102,16 @@ def test_history_can_be_kept_from_the_base_model(llm, backend, monkeypatch):
     seen = prompts_of(backend, monkeypatch)
     llm.model_copy(update={"history": False}).invoke([HumanMessage("Hello."), AIMessage("Hi."), HumanMessage(WHEN)])
     assert [turn["content"] for turn in seen[0][0]] == ["Answer briefly.", WHEN, "Answer:"]
+    # A question that leans on what is kept from it takes that along.
+    llm.model_copy(update={"history": False}).invoke([HumanMessage(WHO), AIMessage("Bob"), HumanMessage("And she?")])
+    assert seen[1][0][1]["content"] == f"{WHO} Bob And she?"
 
 
-def test_a_follow_up_is_routed_with_the_turn_before_it(llm):
+def test_a_follow_up_is_routed_with_the_turn_before_it_and_read_as_it_is(llm, backend, monkeypatch):
+    seen = prompts_of(backend, monkeypatch)
     talk = [HumanMessage(WHO), AIMessage("Bob"), HumanMessage("Where does he live?")]
     assert llm.invoke(talk).response_metadata["citations"][0]["text"] == BOB
+    assert [turn["content"] for turn in seen[0][0]][1:4] == [WHO, "Bob", "Where does he live?"]
     assert (
         llm.invoke([HumanMessage(WHO), AIMessage("Bob"), HumanMessage(WHEN)]).response_metadata["citations"][0]["text"]
         == ADA
@@ -216,6 +223,16 @@ def test_a_cache_keeps_users_and_arms_apart(memory):
         assert cited() == []
 
 
+def test_a_cache_tells_two_rules_for_the_question_apart(memory):
+    memory.add([ADA, BOB])
+    cache = InMemoryCache()
+    first, second = (
+        ChatParametricMemory(memory=memory, cache=cache, question=lambda messages, one=one: one) for one in (WHEN, WHO)
+    )
+    cited = [llm.invoke("Well?").response_metadata["citations"][0]["text"] for llm in (first, second)]
+    assert cited == [ADA, BOB]
+
+
 # ---------------------------------------------------------------- batches
 
 
@@ -235,7 +252,7 @@ async def test_an_async_batch_is_one_pass_too(llm, backend, monkeypatch):
 
 
 def test_a_row_that_fails_leaves_the_others_alone(llm, backend):
-    long = "word " * backend.model.config.max_position_embeddings
+    long = "word " * (backend.model.config.max_position_embeddings // 4)  # its tokens are bytes
     first, second, third = llm.batch([WHEN, long, WHO], return_exceptions=True)
     assert isinstance(second, GenerationError)
     assert (first.text, third.text) == (llm.invoke(WHEN).text, llm.invoke(WHO).text)
@@ -296,6 +313,31 @@ def test_a_stream_that_is_closed_half_way_leaves_the_base_clean(llm, backend):
     assert all(torch.equal(tensor, weights[name]) for name, tensor in backend.model.state_dict().items())
 
 
+async def test_a_coroutine_s_stream_that_is_closed_half_way_leaves_the_base_clean(llm, backend):
+    bare = ChatParametricMemory(backend=backend, max_tokens=6)
+    before = bare.invoke("hi").text
+    stream = llm.astream(WHEN)
+    await anext(stream)
+    assert (await bare.ainvoke("hi")).text == before
+    await stream.aclose()
+    assert (await bare.ainvoke("hi")).text == before
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_callbacks_are_told_every_token(llm, streaming):
+    tokens = []
+
+    class Listener(BaseCallbackHandler):
+        def on_llm_new_token(self, token, **kwargs):
+            tokens.append(token)
+
+    if streaming:  # set to False, it would keep `stream` from streaming: that is LangChain's rule
+        llm = llm.model_copy(update={"streaming": True})
+    config = {"callbacks": [Listener()]}
+    text = llm.invoke(WHEN, config).text if streaming else whole(llm.stream(WHEN, config)).text
+    assert len([token for token in tokens if token]) > 1 and "".join(tokens) == text == llm.invoke(WHEN).text
+
+
 async def test_events_carry_tokens(llm):
     tokens = [
         event["data"]["chunk"].text
@@ -352,24 +394,34 @@ def test_400_answers_in_8_threads_hold_no_foreign_atom(shared, expected):
     assert all(seen == {user} for (user, _), (_, seen) in zip(calls, answers, strict=True))
 
 
-async def test_the_same_holds_over_batches_and_interleaved_streams(shared, expected):
-    things = ("locker", "desk", "bicycle")
-    questions = [f"What is the number of my {thing}?" for thing in things]
+async def test_400_answers_in_batches_side_by_side_hold_no_foreign_atom(shared, expected):
+    things = [("locker", "desk", "bicycle")[n % 3] for n in range(50)]
 
     async def batch(user):
-        messages = await shared.abatch(questions, user_id=user)
+        messages = await shared.abatch([f"What is the number of my {thing}?" for thing in things], user_id=user)
         return [(message.text, owners(shared, message)) for message in messages]
 
-    async def stream(user, question):
+    answers = await asyncio.gather(*map(batch, USERS * 2))
+    assert sum(map(len, answers)) == 400
+    assert answers == [[expected[user, thing] for thing in things] for user in USERS * 2]
+
+
+async def test_400_interleaved_streams_hold_no_foreign_atom(shared, expected):
+    pieces = []
+
+    async def stream(user, thing):
         total = None
-        async for chunk in shared.astream(question, user_id=user):
+        async for chunk in shared.astream(f"What is the number of my {thing}?", user_id=user):
             total = chunk if total is None else total + chunk
+            pieces.append(user)
         return total.text, owners(shared, total)
 
-    wanted = [[expected[user, thing] for thing in things] for user in USERS]
-    assert await asyncio.gather(*map(batch, USERS)) == wanted
-    streams = [stream(user, question) for user in USERS for question in questions]
-    assert await asyncio.gather(*streams) == [one for row in wanted for one in row]
+    calls = [(USERS[n % 4], ("locker", "desk", "bicycle")[n % 3]) for n in range(400)]
+    for begin in range(0, 400, 40):
+        some = calls[begin : begin + 40]
+        assert await asyncio.gather(*(stream(*call) for call in some)) == [expected[call] for call in some]
+    # They took turns: of one piece and the next, most are of two users.
+    assert sum(one != other for one, other in pairwise(pieces)) > len(pieces) / 2
 
 
 def test_filters_only_ever_narrow(shared):

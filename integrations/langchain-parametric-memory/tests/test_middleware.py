@@ -127,6 +127,32 @@ async def test_it_is_remembered_in_coroutines_too(memory):
     assert [one["memory"] for one in memory.get_all(user_id="anna")["results"]] == ["My cat is called Miso."]
 
 
+async def test_a_streaming_agent_stays_in_the_scope_of_its_user(lockers):
+    agent = create_agent(
+        ChatParametricMemory(memory=lockers),
+        middleware=[ParametricMemoryMiddleware(lockers, tools=False)],
+        context_schema=Run,
+    )
+
+    def seen(pieces):
+        return [one["text"] for piece in pieces for one in piece.response_metadata.get("citations", ())]
+
+    streamed = [piece for piece, _ in agent.stream(ASK, context=Run("anna"), stream_mode="messages")]
+    assert len(streamed) > 2 and set(seen(streamed)) == {"My locker is number 00."}
+    streamed = [piece async for piece, _ in agent.astream(ASK, context=Run("bert"), stream_mode="messages")]
+    assert len(streamed) > 2 and set(seen(streamed)) == {"My locker is number 11."}
+
+
+def test_what_two_users_say_in_the_same_words_belongs_to_both(memory):
+    middleware = ParametricMemoryMiddleware(memory, remember=True)
+    talk = {"messages": [{"role": "user", "content": "My locker is number 48."}]}
+    for user in ("anna", "bert"):
+        agent = create_agent(scripted(AIMessage("I see.")), middleware=[middleware], context_schema=Run)
+        agent.invoke(talk, context=Run(user))
+    memory.delete_all(user_id="anna")
+    assert [one["memory"] for one in memory.get_all(user_id="bert")["results"]] == ["My locker is number 48."]
+
+
 def test_a_model_that_takes_no_adapters_is_told_the_route_in_words(lockers):
     model = scripted(AIMessage("It is 11."))
     middleware = ParametricMemoryMiddleware(lockers, passages=2)

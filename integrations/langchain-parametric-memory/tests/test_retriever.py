@@ -58,3 +58,18 @@ def test_a_rag_chain_and_the_model_alone_run_on_the_same_weights(memory):
     assert read.response_metadata["mode"] == "closed_book" and known.response_metadata["mode"] == "atoms"
     hybrid = (llm.bind(mode="hybrid") | StrOutputParser()).invoke(WHEN)
     assert hybrid == memory.ask(WHEN, mode="hybrid").text
+
+
+def test_a_rag_chain_in_hybrid_mode_reads_its_text_under_the_route_of_its_question(memory, monkeypatch):
+    memory.add([ADA, "Bob keeps the red key of Hall 48."])
+    backend, seen = type(memory.backend), []
+    generate = backend.generate
+    monkeypatch.setattr(backend, "generate", lambda self, *a, **k: seen.append((a[0], k)) or generate(self, *a, **k))
+    llm = ChatParametricMemory(
+        memory=memory, mode="hybrid", question=lambda messages: messages[-1].text.rpartition("Question: ")[2]
+    )
+    rag = ChatPromptTemplate.from_template("Context: {context}\n\nQuestion: {question}") | llm
+    message = rag.invoke({"context": "Ada's team came by ferry.", "question": WHEN})
+    [([read], called)] = seen
+    assert called["adapters"] != [None] and message.response_metadata["citations"][0]["text"] == ADA
+    assert read[1]["content"] == (f"Passage: {ADA}\nQuestion: Context: Ada's team came by ferry.\n\nQuestion: {WHEN}")

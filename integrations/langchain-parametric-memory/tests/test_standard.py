@@ -6,14 +6,16 @@ import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import (
     ChatModelIntegrationTests,
+    EmbeddingsIntegrationTests,
     RetrieversIntegrationTests,
     ToolsIntegrationTests,
     VectorStoreIntegrationTests,
 )
-from langchain_tests.unit_tests import ChatModelUnitTests, ToolsUnitTests
+from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests, ToolsUnitTests
 
 from langchain_parametric_memory import (
     ChatParametricMemory,
+    ParametricMemoryEmbeddings,
     ParametricMemoryRetriever,
     ParametricMemoryVectorStore,
     create_memory_tools,
@@ -31,6 +33,26 @@ class OurChatModel:
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
         return ChatParametricMemory
+
+    @property
+    def has_tool_calling(self) -> bool:
+        return True
+
+    @property
+    def has_tool_choice(self) -> bool:
+        return True
+
+    @property
+    def has_structured_output(self) -> bool:
+        return True
+
+    @property
+    def returns_usage_metadata(self) -> bool:
+        return True
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return False  # there is none beside with_structured_output
 
     @property
     def supports_model_override(self) -> bool:
@@ -121,14 +143,28 @@ class TestRetrieverOnTheRealBase(OurRetriever):
         type(self).params = {"memory": real_memory}
 
 
-class TestVectorStore(VectorStoreIntegrationTests):
+class OurVectorStore(VectorStoreIntegrationTests):
+    @property
+    def has_sync(self) -> bool:
+        return True
+
+    @property
+    def has_async(self) -> bool:
+        return True
+
+    @property
+    def has_get_by_ids(self) -> bool:
+        return True
+
+
+class TestVectorStore(OurVectorStore):
     @pytest.fixture
     def vectorstore(self, memory):
         return ParametricMemoryVectorStore(memory)
 
 
 @pytest.mark.model
-class TestVectorStoreOnTheRealBase(VectorStoreIntegrationTests):
+class TestVectorStoreOnTheRealBase(OurVectorStore):
     @pytest.fixture
     def vectorstore(self, real_memory):
         # The memory holds more than this user's documents: none of it may be seen.
@@ -137,26 +173,83 @@ class TestVectorStoreOnTheRealBase(VectorStoreIntegrationTests):
         real_memory.delete_all(user_id="somebody")
 
 
-class RecallTool:
-    """The tool that looks things up."""
+class OurEmbeddings:
+    """The key encoder as embeddings."""
+
+    @property
+    def embeddings_class(self):
+        return ParametricMemoryEmbeddings
+
+    @property
+    def embedding_model_params(self):
+        return self.params
+
+
+class TestEmbeddingsUnit(OurEmbeddings, EmbeddingsUnitTests):
+    @pytest.fixture(autouse=True)
+    def _encoder(self, memory):
+        type(self).params = {"key_encoder": memory.key_encoder}
+
+
+@pytest.mark.model
+class TestEmbeddingsOnTheRealEncoder(OurEmbeddings, EmbeddingsIntegrationTests):
+    @pytest.fixture(autouse=True)
+    def _encoder(self, real_memory):
+        type(self).params = {"key_encoder": real_memory.key_encoder}
+
+
+class OurTool:
+    """One of the tools that keep a memory, and arguments that it may be called with."""
+
+    name: str
 
     @pytest.fixture(autouse=True)
     def _tools(self, memory):
         memory.add(FACTS)
-        type(self).made = create_memory_tools(memory)
+        type(self).made = {tool.name: tool for tool in create_memory_tools(memory)}
+        type(self).examples = {
+            "recall_memory": {"question": "Who keeps the red key?"},
+            "list_memories": {"limit": 3},
+            "remember": {"text": "Vera Holm has a red bicycle."},
+            "forget_memory": {"memory_id": memory.get_all(limit=1)["results"][0]["id"]},
+        }
 
     @property
     def tool_constructor(self):
-        return self.made[0]
+        return self.made[self.name]
 
     @property
     def tool_invoke_params_example(self):
-        return {"question": "Who keeps the red key?"}
+        return self.examples[self.name]
 
 
-class TestRecallToolUnit(RecallTool, ToolsUnitTests):
-    pass
+class TestRecallUnit(OurTool, ToolsUnitTests):
+    name = "recall_memory"
 
 
-class TestRecallToolIntegration(RecallTool, ToolsIntegrationTests):
-    pass
+class TestRecallIntegration(OurTool, ToolsIntegrationTests):
+    name = "recall_memory"
+
+
+class TestListUnit(OurTool, ToolsUnitTests):
+    name = "list_memories"
+
+
+class TestListIntegration(OurTool, ToolsIntegrationTests):
+    name = "list_memories"
+
+
+class TestRememberUnit(OurTool, ToolsUnitTests):
+    name = "remember"
+
+
+class TestRememberIntegration(OurTool, ToolsIntegrationTests):
+    name = "remember"
+
+
+class TestForgetUnit(OurTool, ToolsUnitTests):
+    name = "forget_memory"
+
+
+class TestForgetIntegration(OurTool, ToolsIntegrationTests):
+    name = "forget_memory"

@@ -190,6 +190,26 @@ def test_a_free_choice_is_read_from_the_text_and_told_in_the_prompt():
     assert '"name": "add"' in backend.prompts[0][0]["content"]
 
 
+def test_words_stream_as_they_are_written_and_the_call_behind_them_comes_whole():
+    said = 'Let me <add> these. <tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call> There.'
+    chunks = list(ChatParametricMemory(backend=Spoken(said)).bind_tools([add]).stream("1 + 2?"))
+    total = sum(chunks[1:], chunks[0])
+    assert len(chunks) > 10 and "".join(chunk.text for chunk in chunks[:-1]) == "Let me <add> these."
+    assert [(call["name"], call["args"]) for call in total.tool_calls] == [("add", {"a": 1, "b": 2})]
+    assert total.text == ChatParametricMemory(backend=Spoken(said)).bind_tools([add]).invoke("1 + 2?").text
+    assert total.response_metadata["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize("said", ['{"name": "add", "arguments": {"a": 1, "b": 2}}', "It is 3.", "1 < 2", "<tool_"])
+def test_what_is_streamed_adds_up_to_what_is_answered(said):
+    chunks = list(ChatParametricMemory(backend=Spoken(said)).bind_tools([add]).stream("1 + 2?"))
+    total, whole = sum(chunks[1:], chunks[0]), ChatParametricMemory(backend=Spoken(said)).bind_tools([add]).invoke("1?")
+    assert (total.text, [call["args"] for call in total.tool_calls]) == (
+        whole.text,
+        [call["args"] for call in whole.tool_calls],
+    )
+
+
 # ---------------------------------------------------------------- tools that keep a memory
 
 

@@ -1,6 +1,6 @@
 import pytest
 from langchain_core.documents import Document
-from langchain_core.indexing import InMemoryRecordManager, index
+from langchain_core.indexing import InMemoryRecordManager, aindex, index
 
 from langchain_parametric_memory import ChatParametricMemory, ParametricMemoryVectorStore, memory_scope
 
@@ -55,6 +55,18 @@ def test_indexing_skips_what_is_unchanged_and_replaces_what_is_not(store, memory
     assert sorted(texts(store.similarity_search("library", k=9))) == sorted(texts([HARBOUR, changed]))
 
 
+async def test_indexing_in_coroutines_does_the_same_and_full_cleanup_removes_what_is_gone(store):
+    records = InMemoryRecordManager(namespace="test")
+    await records.acreate_schema()
+
+    async def run(documents):
+        done = await aindex(documents, records, store, cleanup="full", key_encoder="blake2b")
+        return done["num_added"], done["num_skipped"], done["num_deleted"]
+
+    assert [await run([HARBOUR, LIBRARY]), await run([LIBRARY])] == [(2, 0, 0), (0, 1, 1)]
+    assert texts(await store.asimilarity_search("Skarvik", k=9)) == [LIBRARY.page_content]
+
+
 def test_metadata_that_is_no_scalar_comes_back_as_it_was(store):
     metadata = {"pages": [1, 2], "box": {"x": 0.5}, "none": None, "title": "Tern", "draft": True}
     [id_] = store.add_documents([Document("Mara repairs the ferry Tern in winter.", metadata=metadata)])
@@ -103,6 +115,9 @@ def test_marginal_relevance_leaves_out_what_says_the_same(store):
     assert texts(store.similarity_search(query, k=2)) != texts(store.max_marginal_relevance_search(query, k=2))
     assert "The harbour of Skarvik is deep." in texts(store.max_marginal_relevance_search(query, k=2, lambda_mult=0.2))
     assert store.max_marginal_relevance_search("anything", filter={"n": 0}) == []
+    vector = store.embeddings.embed_query(query)
+    assert texts(store.max_marginal_relevance_search_by_vector(vector, k=2, lambda_mult=1.0)) == same
+    assert texts(store.max_marginal_relevance_search_by_vector(vector, k=2, lambda_mult=0.2)) != same
 
 
 async def test_it_can_be_searched_by_a_vector_and_from_coroutines(store):
@@ -128,6 +143,16 @@ def test_documents_of_two_users_with_one_id_are_two(memory):
     with memory_scope(user_id="anna"):
         assert texts(ParametricMemoryVectorStore(memory).get_by_ids(["locker"])) == ["My locker is number 48."]
     assert bert.similarity_search("locker") == []
+
+
+def test_a_document_may_say_itself_whose_it_is(memory):
+    locker = Document("My locker is number 48.", metadata={"user_id": "anna"})
+    [id_] = ParametricMemoryVectorStore(memory).add_documents([locker])
+    assert ParametricMemoryVectorStore(memory).get_by_ids([id_])[0].metadata == {"user_id": "anna"}
+    anna, bert = (ParametricMemoryVectorStore(memory, user_id=user) for user in ("anna", "bert"))
+    assert texts(anna.similarity_search("locker")) == [locker.page_content] and not bert.similarity_search("locker")
+    with pytest.raises(ValueError, match="user_id must be 'anna' and 'bert' at once"):
+        bert.add_documents([locker])
 
 
 def test_what_was_added_to_the_memory_itself_is_found_by_atoms(store, memory):

@@ -479,7 +479,8 @@ class ParametricMemory:
         wanted = _filters(filters, **scope)
         if not wanted and not ids:
             raise ValueError("erase needs ids or a filter, such as user_id=…; to remove everything, use reset()")
-        return asdict(self.store.erase(ids, filters=wanted or None))
+        receipt = asdict(self.store.erase(ids, filters=wanted or None))
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in receipt.items()}
 
     def history(self, memory_id: str) -> list[dict[str, Any]]:
         """Return what happened to an atom, oldest first."""

@@ -197,7 +197,7 @@ def test_erasing_leaves_no_trace_in_the_files(memory, tmp_path):
     memory.add("The passport number of Ada is X98765.", user_id="ada")
     memory.add(BOB, user_id="bob")
     receipt = memory.erase(user_id="ada")
-    assert len(receipt["deleted"]) == 1 and not receipt["residuals"]
+    assert len(receipt["deleted"]) == 1 and receipt["residuals"] == []
     for file in (tmp_path / "memory").rglob("*"):
         assert not file.is_file() or b"X98765" not in file.read_bytes()
     assert len(memory.get_all()["results"]) == 1
