@@ -29,7 +29,9 @@ def standalone_question(
         return ""
     if resolve is None:
         # It would load torch before anything is asked.
-        from parametric_memory.memory import standalone_question as resolve
+        from parametric_memory.memory import standalone_question as rules
+
+        resolve = rules
     history = [_turn(message) for message in messages[:last] if _counts(message)]
     question = text_of(messages[last])
     return resolve(question, history) if history else question

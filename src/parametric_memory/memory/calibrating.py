@@ -186,7 +186,8 @@ def confidences(memory: ParametricMemory, questions: Iterable[LabelledQuestion])
     found = []
     for one in questions:
         query = memory.encode_query(one.question)
-        found.append(memory.router.route(query, memory.candidates(query, filters=one.filters)).confidence)
+        candidates = memory.candidates(query, filters=one.filters)
+        found.append(memory.route(query, candidates, calibrated=False).confidence)
     return found
 
 

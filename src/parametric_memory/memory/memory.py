@@ -373,10 +373,25 @@ class ParametricMemory:
         """Return the atoms that the similarity stage finds, by keys and by words."""
         return self.store.search(query.text, query.vector, self.config.routing.candidates, filters=filters or None)
 
-    def route(self, query: Query, candidates: Sequence[Candidate], *, abstain_at: float | None = None) -> Route:
-        """Return which candidates answer the query; `abstain_at` as for `ask`."""
+    def route(
+        self,
+        query: Query,
+        candidates: Sequence[Candidate],
+        *,
+        abstain_at: float | None = None,
+        calibrated: bool = True,
+    ) -> Route:
+        """Return which candidates answer the query.
+
+        Args:
+            query: The question and its key.
+            candidates: What it found.
+            abstain_at: As for `ask`.
+            calibrated: Whether the calibrated threshold counts; else the router's own does.
+        """
         rate = self.config.routing.abstain_at if abstain_at is None else abstain_at
-        return gated(self.router, self.calibrated, rate).route(query, candidates)
+        router = gated(self.router, self.calibrated, rate) if calibrated else self.router
+        return router.route(query, candidates)
 
     def gate(self, question: str, route: Route) -> Route:
         """Return the route with rank gates and shares, if the compiler can find them."""

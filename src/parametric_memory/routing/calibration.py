@@ -24,6 +24,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from parametric_memory.errors import ConfigError
 
@@ -237,7 +238,7 @@ class Logistic:
         hit, miss = (len(yes) + 1) / (len(yes) + 2), 1 / (len(no) + 2)
         target = np.array([hit] * len(yes) + [miss] * len(no))
 
-        def loss(parameters: np.ndarray) -> float:
+        def loss(parameters: NDArray[np.float64]) -> float:
             z = parameters[0] * x + parameters[1]
             return float(np.sum(np.logaddexp(0.0, z) - target * z))
 

@@ -64,9 +64,14 @@ def test_too_few_questions_are_an_error_that_leaves_everything_as_it_was(halls):
     assert halls.calibrated is None and not (halls.store.path / FILE).exists()
 
 
-def test_a_target_without_a_calibration_is_refused(halls):
+def test_a_target_without_a_calibration_is_refused_until_there_is_one(halls, open_memory):
     with pytest.raises(ConfigError, match="is not calibrated"):
         halls.ask("Who?", abstain_at=0.1)
+    aiming = open_memory("halls", replace(CONFIG, routing=RoutingConfig(abstain_at=0.1)))
+    with pytest.raises(ConfigError, match="is not calibrated"):
+        aiming.ask("Who?")
+    report = aiming.calibrate([*ANSWERABLE, *UNANSWERABLE])
+    assert aiming.explain("Who?").threshold == report.threshold
 
 
 def test_confidences_of_another_router_do_not_count(halls, open_memory):
