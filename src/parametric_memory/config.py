@@ -9,12 +9,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeAlias, TypeVar
 
 from parametric_memory.errors import ConfigError
 from parametric_memory.types import Message
 
 Settings = TypeVar("Settings")
+
+#: What happens if a memory abstains: it says so, the bare base model answers, or `AbstainedError` is raised.
+Fallback: TypeAlias = Literal["unknown", "base", "raise"]
 
 
 class Table:
@@ -48,7 +51,12 @@ class RoutingConfig(Table):
         max_atoms: Longest route.
         dense_weight: Share of the keys' cosine in an atom's similarity to the query; the rest is BM25.
         margin: Atoms whose score (log-odds that they answer) is further than this below the best are left out.
-        abstain_below: Confidence (the best score as a probability) under which the route is empty.
+        abstain_below: Confidence (the best score as a probability) under which the route is empty; of a memory that was
+            calibrated, the calibration's threshold counts in its place.
+        abstain_at: Target error rate of a calibrated memory: of the questions that it cannot answer, at most this share
+            is taken on. None for the rate that it was calibrated with.
+        unsure_below: Probability that the memory answers (the confidence, or what a calibration makes of it) under
+            which the mode ``hybrid_unsure`` shows the base model a snippet.
     """
 
     candidates: int = 16
@@ -56,6 +64,8 @@ class RoutingConfig(Table):
     dense_weight: float = 0.7
     margin: float = 1.5
     abstain_below: float = 0.4
+    abstain_at: float | None = None
+    unsure_below: float = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +155,10 @@ class MemoryConfig(Table):
 
     Attributes:
         max_rank: Rank budget of a composed adapter; beyond it, composition truncates (QR + SVD) and says so.
-        unknown: What is answered when the route is empty; None lets the bare base model answer.
+        snippet_tokens: Most tokens (the base model's) of the snippet that the hybrid modes put into the prompt.
+        fallback: What happens when the route is empty. ``unknown``: the words below are the answer. ``base``: the bare
+            base model answers, bit for bit as without a memory. ``raise``: an `AbstainedError`.
+        unknown: The words of ``unknown``; None lets the bare base model answer then, too.
     """
 
     ingest: IngestConfig = field(default_factory=IngestConfig)
@@ -154,6 +167,8 @@ class MemoryConfig(Table):
     store: StoreConfig = field(default_factory=StoreConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     max_rank: int = 512
+    snippet_tokens: int = 64
+    fallback: Fallback = "unknown"
     unknown: str | None = "I don't know."
 
 

@@ -149,6 +149,15 @@ class Router(Protocol):
 
 
 @runtime_checkable
+class ThresholdRouter(Router, Protocol):
+    """A router whose gate can be set, so that a calibrated threshold may open it as well as close it."""
+
+    def with_threshold(self, threshold: float) -> Router:
+        """Return the same router, but empty exactly where ``route.confidence`` is below the threshold."""
+        ...
+
+
+@runtime_checkable
 class Backend(Protocol):
     """Runs the frozen base model. One adapter per conversation, or None for the bare base."""
 

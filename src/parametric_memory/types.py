@@ -265,24 +265,35 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenShare:
+    """A token of an atom's text (``span`` is characters of ``atom.text``), and its probability to be the answer's."""
+
+    span: Span
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class TokenGates:
     """Which tokens of some atoms answer a question.
 
     ``ranks`` has one weight per rank of each atom's adapter, ``shares`` each atom's probability to hold the answer, and
-    ``nothing`` the probability that none of them does; shares and nothing sum to 1.
+    ``nothing`` the probability that none of them does; shares and nothing sum to 1. ``tokens`` splits the shares up
+    among the tokens of each atom's text, where the compiler can say which they are; else it is empty.
     """
 
     ranks: tuple[tuple[float, ...], ...]
     shares: tuple[float, ...]
     nothing: float
+    tokens: tuple[tuple[TokenShare, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedAtom:
     """An atom with the router's score and weight, and why it was taken or left.
 
-    ``rank_gates`` weighs each rank of its adapter and ``share`` is its probability to hold the answer, where token
-    gates were found (see `TokenGates`).
+    ``rank_gates`` weighs each rank of its adapter, ``share`` is its probability to hold the answer and ``tokens`` says
+    where in its text, where token gates were found (see `TokenGates`). ``dense`` and ``lexical`` are the candidate's
+    own scores, where they were kept: the keys' cosine and BM25.
     """
 
     atom: Atom
@@ -291,13 +302,17 @@ class RoutedAtom:
     rank_gates: tuple[float, ...] | None = None
     share: float | None = None
     reason: str = ""
+    tokens: tuple[TokenShare, ...] = ()
+    dense: float | None = None
+    lexical: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """Which atoms answer a query, which do not, and why.
 
-    ``confidence`` is compared with ``threshold``; below it the route is empty and ``abstained`` is true.
+    ``confidence`` is compared with ``threshold``; below it the route is empty and ``abstained`` is true. ``timings``
+    are milliseconds by stage, where they were taken; routes that differ in nothing else are equal.
     """
 
     query: str
@@ -306,6 +321,7 @@ class Route:
     abstained: bool = False
     confidence: float = 0.0
     threshold: float = 0.0
+    timings: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

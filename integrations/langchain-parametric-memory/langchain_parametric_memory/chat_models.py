@@ -40,7 +40,7 @@ else:
     # Pydantic looks at annotations at run time, and the real classes would load torch.
     ParametricMemory = Backend = Any
 
-Mode = Literal["atoms", "hybrid", "in_context", "closed_book"]
+Mode = Literal["atoms", "hybrid", "hybrid_unsure", "in_context", "closed_book"]
 
 #: What LangChain passes to every chat model, and means nothing to one that runs here.
 _STANDARD = frozenset({"api_key", "base_url", "max_retries", "timeout"})
@@ -71,16 +71,19 @@ class ChatParametricMemory(BaseChatModel):
         memory: Where knowledge comes from; None for the bare base model.
         backend: Runs the base model if there is no memory; by default `model` is loaded.
         model: The base model's name: which to load if there is neither a memory nor a backend.
-        mode: ``atoms``: from weights. ``hybrid``: from weights and the best atom's sentence. ``in_context``: the
-            sentences in the prompt, as RAG does. ``closed_book``: the bare base model.
+        mode: ``atoms``: from weights. ``hybrid``: from weights and a snippet of the best atom's source;
+            ``hybrid_unsure``: only where the memory is not sure. ``in_context``: the sentences in the prompt, as RAG
+            does. ``closed_book``: the bare base model.
         user_id: Only this user's memory.
         agent_id: Only this agent's.
         filters: Only atoms with this metadata.
-        fallback: What answers if the memory holds nothing that does: ``unknown``: the words that the memory has for
-            it ("I don't know."); ``base``: the bare base model.
-        history: Whether the base model reads the conversation as it is; else it reads the question alone, behind the
-            turns that it leans on. The route is found with them anyway.
-        question: Says what is asked, from all messages; `standalone_question` unless it is given.
+        fallback: What happens if the memory holds nothing that answers: ``unknown``: the words that the memory has for
+            it ("I don't know."); ``base``: the bare base model answers; ``raise``: an `AbstainedError`. None for what
+            the memory is configured for.
+        history: Whether the base model reads the conversation as it is; else it reads the question alone. The route is
+            found with the turns that it leans on anyway.
+        question: Says what is asked, from all messages; `standalone_question`, with the memory's own rule for
+            follow-ups, unless it is given.
         temperature: 0 is greedy. What is None here and below is taken from the memory's configuration.
         max_tokens: Longest answer.
         top_p: Share of the likeliest tokens that are drawn from.
@@ -96,7 +99,7 @@ class ChatParametricMemory(BaseChatModel):
     user_id: str | None = None
     agent_id: str | None = None
     filters: Mapping[str, Any] | None = None
-    fallback: Literal["unknown", "base"] = "unknown"
+    fallback: Literal["unknown", "base", "raise"] | None = None
     history: bool = True
     question: Callable[[Sequence[BaseMessage]], str] | None = None
     temperature: float | None = None
@@ -312,12 +315,17 @@ class ChatParametricMemory(BaseChatModel):
                 f"calling {self.model!r} with model={kwargs['model']!r}: a memory belongs to one base model"
             )
         tools = Toolbox.of(kwargs.get("tools"), kwargs.get("tool_choice"))
-        asked = (self.question or standalone_question)(messages).strip()
+        asked = self._asked(messages).strip()
         mode: Mode = kwargs.get("mode") or self.mode
         if self.memory is not None and asked and mode != "closed_book" and not self.memory.is_disabled:
             return self._informed(messages, asked, mode, tools, stop, kwargs)
         bare = Answer("", Route(asked, ()), Usage(0, 0), mode="closed_book")
         return self._uninformed(messages, bare, tools, stop, kwargs)
+
+    def _asked(self, messages: Sequence[BaseMessage]) -> str:
+        if self.question is not None:
+            return self.question(messages)
+        return standalone_question(messages, resolve=self.memory.resolve if self.memory is not None else None)
 
     def _uninformed(
         self,
@@ -342,11 +350,10 @@ class ChatParametricMemory(BaseChatModel):
     ) -> Task:
         """Write the prompt of a call that the memory has a say in."""
         assert self.memory is not None
-        prepared = self.memory.prepare(asked, mode=mode, filters=self._scope(kwargs))
-        abstained = prepared.answer.abstained
-        if abstained and self.fallback == "base":
+        prepared = self.memory.prepare(asked, mode=mode, filters=self._scope(kwargs), fallback=self.fallback)
+        if prepared.answer.abstained and prepared.said is None:
             return self._uninformed(messages, prepared.answer, tools, stop, kwargs)
-        said = self.memory.config.unknown if abstained and not tools else None
+        said = None if tools else prepared.said
         # The memory's own wording: adapters are made for it. What the caller says comes before it.
         system, question = (turn["content"] for turn in prepared.conversation[:2])
         if self.history and (last := last_human(messages)) is not None:

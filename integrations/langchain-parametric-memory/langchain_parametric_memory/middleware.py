@@ -110,7 +110,8 @@ class ParametricMemoryMiddleware(AgentMiddleware):  # its type arguments differ 
 
     def _informed(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """Return the request with sentences of the route in its system message, if that is wanted."""
-        question = standalone_question(request.messages) if self._passages else ""
+        resolve = self.memory.resolve
+        question = standalone_question(request.messages, resolve=resolve) if self._passages else ""
         if not question.strip():
             return request
         route = self.memory.explain(question, filters=current_scope())

@@ -22,7 +22,7 @@ from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import directions, features
 from parametric_memory.hypernetwork.states import pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
-from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, TokenGates
+from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, Span, TokenGates, TokenShare
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
@@ -130,7 +130,7 @@ class HypernetworkCompiler:
         """
         if not codes:
             return TokenGates((), (), 1.0)
-        us = [self._decode(code)[0] for code in codes]
+        us, tokens = zip(*map(self._decode, codes), strict=True)
         lengths = [len(u) for u in us]
         ids = torch.tensor(
             [prompt_ids(self._tokenizer, self._checkpoint.prompt.conversation(question))], device=self._device
@@ -148,6 +148,10 @@ class HypernetworkCompiler:
             ranks=tuple(tuple(torch.cat(pair).tolist()) for pair in zip(speaking, starting, strict=True)),
             shares=tuple(float(share.sum()) for share in shares),
             nothing=float(gates.inside[0, -1].exp()),
+            tokens=tuple(
+                tuple(map(TokenShare, spans, share.tolist()))
+                for spans, share in zip(token_spans(self._tokenizer, tokens), shares, strict=True)
+            ),
         )
 
     def _pieces(self, ids: Sequence[list[int]]) -> list[_Piece]:
@@ -219,6 +223,23 @@ def _split(together: LoraFactors, lengths: Sequence[int]) -> list[LoraFactors]:
     A = zip(*(half.split_with_sizes(lengths) for half in together.A.chunk(2)), strict=True)
     B = zip(*(half.split_with_sizes(lengths, dim=1) for half in together.B.chunk(2, dim=1)), strict=True)
     return [LoraFactors(torch.cat(a), torch.cat(b, dim=1)) for a, b in zip(A, B, strict=True)]
+
+
+def token_spans(tokenizer: Tokenizer, tokens: Sequence[Tensor]) -> list[list[Span]]:
+    """Return where each token of atoms' texts stands in the text; nothing for an atom whose tokens do not say.
+
+    Args:
+        tokenizer: The base model's.
+        tokens: Token ids per atom, (T,), as `atom_ids` gave them.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        return [[] for _ in tokens]
+    ids = [one.tolist() for one in tokens]
+    texts = tokenizer.batch_decode(ids, clean_up_tokenization_spaces=False)
+    read = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    # Each text stood behind a space.
+    places = [[Span(max(0, start - 1), max(0, end - 1)) for start, end in found] for found in read["offset_mapping"]]
+    return [spans if again == own else [] for spans, again, own in zip(places, read["input_ids"], ids, strict=True)]
 
 
 def _failure(atom: Atom, problem: str) -> CompilationError:

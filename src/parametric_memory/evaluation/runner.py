@@ -28,7 +28,7 @@ from parametric_memory.evaluation.datasets import Question, dataset_name, read_q
 from parametric_memory.evaluation.desk import Desk, OpenMemory, Row, Sheet, desk_in_process, sheets_of
 from parametric_memory.evaluation.jobs import Call, Job, work_through
 from parametric_memory.evaluation.machine import circumstances, command
-from parametric_memory.evaluation.report import figures, render
+from parametric_memory.evaluation.report import figures, render, stated
 from parametric_memory.evaluation.systems import GENERATION, SYSTEMS, Library, LibrarySystem, Setting, depends_on
 from parametric_memory.evaluation.timings import measure
 from parametric_memory.memory import ParametricMemory
@@ -109,7 +109,8 @@ def evaluate(
                 | figures(run.rows(sheet), _timings(out / "timings.json", desk, sheet, systems, timed, report))
                 for sheet in sheets
             }
-    results = {"settings": settings, "datasets": datasets}
+            answers = {sheet.name: run.rows(sheet) for sheet in sheets}
+    results = {"settings": settings, "datasets": datasets, "stated": stated(answers)}
     (out / "report.md").write_text(render(results, command=command()), encoding="utf-8")
     return _write(out / "results.json", results)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from parametric_memory.config import RoutingConfig
 from parametric_memory.routing.evidence import weigh
@@ -46,6 +46,10 @@ class SimilarityRouter:
 
     def __init__(self, config: RoutingConfig | None = None) -> None:
         self.config = config or RoutingConfig()
+
+    def with_threshold(self, threshold: float) -> SimilarityRouter:
+        """Return this router with another gate: empty exactly where the confidence is below the threshold."""
+        return SimilarityRouter(replace(self.config, abstain_below=threshold))
 
     def route(self, query: Query, candidates: Sequence[Candidate]) -> Route:
         """Return the best candidate and those close behind it, or an empty route if the best is not likely to answer.

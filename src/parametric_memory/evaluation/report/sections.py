@@ -30,6 +30,7 @@ from parametric_memory.evaluation.report.tables import (
     recall_table,
     refusal_table,
     set_line,
+    stated_table,
     table,
 )
 from parametric_memory.evaluation.report.verdict import verdict
@@ -163,7 +164,7 @@ def _refusal(run: Results, folder: Path, suffix: str) -> str:
             path = plots.refusal(dataset, folder / f"refusal_{name}{suffix}.svg")
             caption = f"Refusing on {name}: a curve over thresholds of confidence, a ring where the system ran"
             pictures.append(_picture(path, caption))
-    return _joined(*pictures, refusal_table(run["datasets"]))
+    return _joined(*pictures, refusal_table(run["datasets"]), stated_table(run.get("stated", ())))
 
 
 def _length(run: Results, folder: Path, suffix: str) -> str:

@@ -5,7 +5,7 @@ step by step, so that many questions share a batch. `DESCRIPTIONS` says what eac
 
 The gold sentence is the atom that holds a right answer; of several, the one that shares the most words with the
 question. Where none does (unanswerable questions, yes and no), it is the one that shares the most words: systems that
-are given it never abstain, and answer every question. Only `atoms` and `hybrid` can abstain.
+are given it never abstain, and answer every question. Only `atoms`, `hybrid` and `hybrid_unsure` can abstain.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ SYSTEMS: Mapping[str, Preparation] = {
     "rag_reader": tuned.rag_reader,
     "atoms": weights.atoms,
     "atoms_oracle": weights.atoms_oracle,
+    "rag_dense_64": reading.rag_dense_snippet,
     "hybrid": weights.hybrid,
+    "hybrid_unsure": weights.hybrid_unsure,
     **DISTILLED,
 }
 
@@ -79,7 +81,9 @@ DESCRIPTIONS: Mapping[str, str] = {
     "rag_dense": "chunks in the prompt, found by LangChain's vector store with the memory's key encoder",
     "atoms": "the routed atoms' adapters, nothing in the prompt",
     "atoms_oracle": "the gold sentence's adapter, nothing in the prompt: the compiler without the router",
-    "hybrid": "the routed atoms' adapters, and the best one's statement in the prompt",
+    "rag_dense_64": "the best chunk of rag_dense, cut to a hybrid's budget of 64 tokens around its best sentence",
+    "hybrid": "the routed atoms' adapters, and a snippet of at most 64 tokens of the best one's source in the prompt",
+    "hybrid_unsure": "the same, the snippet only where the memory is not sure of its route",
     "distillation": "the gold sentence's adapter, distilled by gradient steps on exercises made from it",
     "distillation_oracle": "the same, distilled on the very question: what gradient steps can reach at best",
     "refined": "the gold sentence's adapter of the memory's compiler, after a few gradient steps",
@@ -103,8 +107,11 @@ DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {
     "in_context_document": reading.choice_digest(lambda choice: choice.zero_shot),
     "rag_bm25": reading.choice_digest(lambda choice: choice.bm25),
     "rag_dense": _rag_choice,
+    "rag_dense_64": lambda memory: f"{_rag_choice(memory)}{memory.config.snippet_tokens}",
     "reader": lambda memory: reader_digest(memory.backend),
     "reader_document": lambda memory: reader_digest(memory.backend),
     "rag_reader": lambda memory: _rag_choice(memory) + reader_digest(memory.backend),
+    "hybrid": lambda memory: str(memory.config.snippet_tokens),
+    "hybrid_unsure": lambda memory: str(memory.config.snippet_tokens),
     **dict.fromkeys(DISTILLED, lambda memory: repr(memory.config.distillation)),
 }
