@@ -1,0 +1,48 @@
+"""Which question a prompt asks. LlamaIndex puts questions into templates, between text to read and instructions.
+
+A prompt is read backwards: behind the last line that begins with "Query:" (or "Question:") is what is asked, and what
+stands around it is left to the base model as it is. A prompt of several paragraphs without such a line (a summary to
+write, a question to rephrase) asks nothing that could be looked up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from llama_index.core.llms import ChatMessage
+
+from parametric_memory.conversation import standalone_question
+from parametric_memory.types import Message
+
+#: Says what is asked, from all messages.
+WhatIsAsked: TypeAlias = Callable[[Sequence[ChatMessage]], str]
+
+_QUERY = re.compile(
+    r"^(?:Query|Question|The original query is as follows): (?P<asked>.+?)\s*"
+    r"(?=^(?:Answer|Original Answer|New Answer|Refined Answer|We have provided)\b|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+#: Longest question, in characters: more is a text to work on.
+_LONGEST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and whether the turn it stands in holds more than that."""
+
+    text: str
+    verbatim: bool = False
+
+
+def asked_of(turns: Sequence[Message]) -> Asked:
+    """Return what the last user turn asks, behind the turns that it leans on."""
+    last = next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), "").strip()
+    if found := list(_QUERY.finditer(last)):
+        asked = found[-1]["asked"].strip()
+        return Asked(asked, verbatim=last.removeprefix("Query:").removeprefix("Question:").strip() != asked)
+    if len(last) > _LONGEST or "\n\n" in last:
+        return Asked("", verbatim=True)
+    return Asked(standalone_question(turns))
