@@ -5,47 +5,24 @@ from __future__ import annotations
 import os
 
 import pytest
-import torch
 from llama_index.core import Settings
+from tiny_memory import ABSTAINING, CONFIG, tiny_backend, tiny_parts
 
 from parametric_memory import ParametricMemory
-from parametric_memory.adapters import spec_for
 from parametric_memory.backends.huggingface import HuggingFaceBackend
-from parametric_memory.compilers import HypernetworkCompiler
-from parametric_memory.config import GenerationConfig, MemoryConfig, PromptConfig, RoutingConfig, StoreConfig
-from parametric_memory.hypernetwork.checkpoint import Checkpoint
-from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
-from parametric_memory.testing import HashingKeyEncoder, tiny_model
+from parametric_memory.types import Generation, Usage
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-#: It never abstains, so that every answer comes from the base model.
-CONFIG = MemoryConfig(
-    routing=RoutingConfig(abstain_below=0.0),
-    generation=GenerationConfig(max_new_tokens=8),
-    store=StoreConfig(index="numpy"),
-)
-#: It says so where it holds nothing.
-ABSTAINING = MemoryConfig(generation=GenerationConfig(max_new_tokens=8), store=StoreConfig(index="numpy"))
 
 
 @pytest.fixture(scope="session")
 def backend() -> HuggingFaceBackend:
-    model, tokenizer = tiny_model(layers=2)
-    # Its tokens are bytes: LlamaIndex's templates are longer than its usual window. Its positions are rotations.
-    model.config.max_position_embeddings = 16384
-    return HuggingFaceBackend(model, tokenizer, base_model="tiny")
+    return tiny_backend()
 
 
 @pytest.fixture(scope="session")
 def parts(backend):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = AtomHypernetwork(config_for(backend.model, layers=1, width=16)).eval().requires_grad_(False)
-    spec = spec_for(backend.model, backend.base_model, last=1)
-    checkpoint = Checkpoint(network, spec, PromptConfig(), digest="tiny")
-    compiler = HypernetworkCompiler(backend.model, backend.tokenizer, checkpoint, fingerprint=backend.fingerprint)
-    return {"backend": backend, "compiler": compiler, "key_encoder": HashingKeyEncoder()}
+    return tiny_parts(backend)
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +42,11 @@ def make_memory(parts, tmp_path_factory):
 @pytest.fixture
 def memory(make_memory) -> ParametricMemory:
     return make_memory()
+
+
+@pytest.fixture
+def abstaining_memory(make_memory) -> ParametricMemory:
+    return make_memory(config=ABSTAINING)
 
 
 @pytest.fixture
@@ -110,3 +92,53 @@ def settings_as_they_were():
     yield
     for name, value in before.items():
         setattr(Settings, name, value)
+
+
+class Spoken:
+    """A backend that says what it was given to say: for what is made of words, not for how a model finds them."""
+
+    base_model, fingerprint = "spoken", "spoken"
+
+    def __init__(self, *texts):
+        self.texts, self.prompts = list(texts), []
+
+    def generate(self, conversations, *, adapters=None, config=None):
+        self.prompts += conversations
+        return [Generation(self.texts.pop(0), Usage(1, 1)) for _ in conversations]
+
+    def stream(self, conversation, *, adapter=None, config=None):
+        self.prompts.append(conversation)
+        yield from self.texts.pop(0)
+
+    def loglikelihood(self, conversations, answers, *, adapters=None):
+        return [(-1.0 if number == 0 else -2.0, 1) for number, _ in enumerate(answers)]
+
+    def count_tokens(self, text):
+        return len(text.split())
+
+
+@pytest.fixture
+def spoken():
+    return Spoken
+
+
+@pytest.fixture
+def told():
+    """Return the events that LlamaIndex's instrumentation tells while the test runs."""
+    from llama_index.core.instrumentation import get_dispatcher
+    from llama_index.core.instrumentation.event_handlers.base import BaseEventHandler
+
+    events = []
+
+    class Listener(BaseEventHandler):
+        @classmethod
+        def class_name(cls):
+            return "Listener"
+
+        def handle(self, event, **kwargs):
+            events.append(event)
+
+    root, listener = get_dispatcher(), Listener()
+    root.add_event_handler(listener)
+    yield events
+    root.event_handlers.remove(listener)

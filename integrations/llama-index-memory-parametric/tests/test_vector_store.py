@@ -4,6 +4,10 @@ That is: the class, add, query by words and by vector, filters of every operator
 delete_nodes, clear, their async forms; and beyond: what is compiled, and what is not compiled again.
 """
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from llama_index.core import Document, StorageContext, VectorStoreIndex, load_index_from_storage
 from llama_index.core.node_parser import SentenceSplitter
@@ -370,3 +374,29 @@ def test_an_index_is_loaded_from_its_storage_and_from_its_store_and_compiles_not
     # The storage knows the documents' hashes: a refresh leaves alone what is as it was.
     assert loaded.refresh_ref_docs([Document(text=BOARD.format(15), doc_id="board")]) == [False]
     assert compiled == []
+
+
+RELOADED = """
+import sys, tiny_memory
+from llama_index.core import VectorStoreIndex
+from llama_index.memory.parametric import ParametricKeyEmbedding, ParametricQueryEngine, ParametricVectorStore
+path, question = sys.argv[1:]
+with tiny_memory.open_at(path) as memory:
+    memory.compiler.compile = lambda atoms: sys.exit("compiled again")
+    index = VectorStoreIndex.from_vector_store(ParametricVectorStore(memory), ParametricKeyEmbedding(memory))
+    [found] = index.as_retriever(similarity_top_k=1).retrieve(question)
+    print(found.node.node_id, ParametricQueryEngine(memory).query(question), sep="|", end="")
+"""
+
+
+def test_an_index_is_there_in_the_next_process_with_the_same_answers_and_nothing_compiled(make_memory, tmp_path):
+    question, tests = "What does a lost key card cost?", Path(__file__).parent
+    memory = make_memory(path=tmp_path / "memory")
+    index = new_index(memory, [Document(text=BOARD.format(15), doc_id="board")])
+    [found] = index.as_retriever(similarity_top_k=1).retrieve(question)
+    said = f"{found.node.node_id}|{ParametricQueryEngine(memory).query(question)}"
+    memory.close()
+    paths = f"{tests}:{tests.parent}:{tests.parents[2] / 'src'}"
+    command = [sys.executable, "-c", RELOADED, str(tmp_path / "memory"), question]
+    done = subprocess.run(command, env={"PYTHONPATH": paths}, capture_output=True, text=True, check=False)
+    assert done.stdout == said, done.stderr

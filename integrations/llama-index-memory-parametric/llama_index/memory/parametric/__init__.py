@@ -16,14 +16,20 @@ from parametric_memory.conversation import memory_scope
 
 __version__ = "0.1.0"
 
+# What the LangChain package calls these two.
+ParametricEmbedding = ParametricKeyEmbedding
+ParametricMemoryVectorStore = ParametricVectorStore
+
 __all__ = [
     "MemoryComposeEvent",
     "MemoryGenerateEvent",
     "MemoryRouteEvent",
+    "ParametricEmbedding",
     "ParametricKeyEmbedding",
     "ParametricMemoryBlock",
     "ParametricMemoryLLM",
     "ParametricMemoryRetriever",
+    "ParametricMemoryVectorStore",
     "ParametricQueryEngine",
     "ParametricVectorStore",
     "__version__",
