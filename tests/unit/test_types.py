@@ -1,10 +1,10 @@
 """The nouns: identities, spans, and that records cannot be changed."""
 
-from __future__ import json
-import annotations
+from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 
 import pytest
 from hypothesis import given
