@@ -85,13 +85,13 @@ def either_memory(request):
 
 
 @pytest.fixture(autouse=True)
-def settings_as_they_were():
+def settings_as_they_were(monkeypatch):
     """Forget which models a test has set for LlamaIndex."""
-    names = ("_llm", "_embed_model", "_callback_manager", "_tokenizer", "_node_parser", "_transformations")
-    before = {name: getattr(Settings, name) for name in names}
-    yield
-    for name, value in before.items():
-        setattr(Settings, name, value)
+    import llama_index.core
+
+    monkeypatch.setattr(llama_index.core, "global_tokenizer", None)
+    for name in ("_llm", "_embed_model", "_callback_manager", "_tokenizer", "_node_parser", "_transformations"):
+        monkeypatch.setattr(Settings, name, None)
 
 
 class Spoken:

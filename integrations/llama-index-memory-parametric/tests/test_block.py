@@ -73,7 +73,7 @@ async def test_a_conversation_that_overflows_flushes_into_adapters(block, either
     left = [message.content for message in await memory.aget(input=WHICH)]
     assert LOCKER not in left and all("<memory>" not in text for text in left)
     answer = ParametricMemoryLLM(either_memory, user_id="anna").complete(WHICH)
-    assert answer.raw["citations"][0]["text"] == LOCKER
+    assert LOCKER in [one["text"] for one in answer.raw["citations"]]
 
 
 async def test_a_block_that_injects_stands_in_the_system_message_beside_others(memory):

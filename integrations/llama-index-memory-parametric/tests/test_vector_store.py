@@ -322,7 +322,8 @@ def test_an_index_compiles_as_it_indexes_and_its_engine_answers(index, memory):
     engine = index.as_query_engine(llm=ParametricMemoryLLM(memory), similarity_top_k=1)
     response = engine.query("What does a lost key card cost?")
     assert "15 crowns" in response.source_nodes[0].node.get_content()
-    assert "15 crowns" in ParametricQueryEngine(memory).query("What does a lost key card cost?").source_nodes[0].text
+    sources = ParametricQueryEngine(memory).query("What does a lost key card cost?").source_nodes
+    assert any("15 crowns" in one.node.text for one in sources)
 
 
 def test_a_refreshed_document_compiles_only_what_changed(index, memory, counted):

@@ -20,11 +20,10 @@ from parametric_memory.types import Message
 #: Says what is asked, from all messages.
 WhatIsAsked: TypeAlias = Callable[[Sequence[ChatMessage]], str]
 
-_QUERY = re.compile(
-    r"^(?:Query|Question|The original query is as follows): (?P<asked>.+?)\s*"
-    r"(?=^(?:Answer|Original Answer|New Answer|Refined Answer|We have provided)\b|\Z)",
-    re.MULTILINE | re.DOTALL,
-)
+_OPENS = re.compile(r"^(?:Query|Question): ", re.MULTILINE)
+_CLOSES = re.compile(r"^(?:Answer|Original Answer|New Answer|Refined Answer|We have provided)\b", re.MULTILINE)
+#: How LlamaIndex's template for refining an answer begins; text to read follows the query there.
+_REFINES = "The original query is as follows: "
 #: Longest question, in characters: more is a text to work on.
 _LONGEST = 400
 
@@ -40,9 +39,11 @@ class Asked:
 def asked_of(turns: Sequence[Message]) -> Asked:
     """Return what the last user turn asks, behind the turns that it leans on."""
     last = next((turn["content"] for turn in reversed(turns) if turn["role"] == "user"), "").strip()
-    if found := list(_QUERY.finditer(last)):
-        asked = found[-1]["asked"].strip()
-        return Asked(asked, verbatim=last.removeprefix("Query:").removeprefix("Question:").strip() != asked)
+    if last.startswith(_REFINES):
+        return Asked(_CLOSES.split(last.removeprefix(_REFINES), 1)[0].strip(), verbatim=True)
+    if opened := list(_OPENS.finditer(last)):
+        asked = _CLOSES.split(last[opened[-1].end() :], 1)[0].strip()
+        return Asked(asked, verbatim=bool(last[: opened[-1].start()].strip()))
     if len(last) > _LONGEST or "\n\n" in last:
         return Asked("", verbatim=True)
     return Asked(standalone_question(turns))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.llms import types
@@ -69,8 +69,9 @@ def calls_of(message: ChatMessage) -> list[ToolSelection]:
         if _CallBlock is not None and isinstance(block, _CallBlock)
     ]
     return found + [
-        call if isinstance(call, ToolSelection) else ToolSelection.model_validate(call)
+        ToolSelection.model_validate(call)
         for call in message.additional_kwargs.get("tool_calls", ())
+        if isinstance(call, Mapping) and "tool_name" in call  # other LLMs' calls have other shapes
     ]
 
 
