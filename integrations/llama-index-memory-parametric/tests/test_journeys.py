@@ -60,6 +60,7 @@ for r in ParametricMemoryLLM(mem).stream_complete("When did Ada join?"): print(r
 for tok in ParametricQueryEngine(mem, streaming=True).query("When did Ada join?").response_gen: print(tok, end="")
 """,
     "async": """
+import asyncio
 from parametric_memory import ParametricMemory
 from llama_index.memory.parametric import ParametricQueryEngine
 

@@ -15,6 +15,7 @@ from parametric_memory.conversation.tool_calls import (
     written_call,
     written_result,
 )
+from parametric_memory.conversation.turns import joined
 
 __all__ = [
     "InvalidCall",
@@ -26,6 +27,7 @@ __all__ = [
     "Toolbox",
     "count",
     "current_scope",
+    "joined",
     "memory_scope",
     "narrowed",
     "owner_of",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from parametric_memory.conversation.tool_calls import is_call
 from parametric_memory.types import Conversation
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
@@ -49,5 +50,5 @@ def standalone_question(turns: Conversation) -> str:
 
 
 def _is_short(answer: str) -> bool:
-    """Whether an answer is short enough to be a name or a date."""
-    return 0 < len(_WORD.findall(answer)) <= _SHORT_ANSWER
+    """Whether an answer is short enough to be a name or a date, and is none to a tool."""
+    return not is_call(answer) and 0 < len(_WORD.findall(answer)) <= _SHORT_ANSWER

@@ -258,6 +258,11 @@ def written_call(name: str, arguments: object) -> str:
     return f"{_OPEN}{json.dumps({'name': name, 'arguments': arguments}, ensure_ascii=False)}{_CLOSE}"
 
 
+def is_call(text: str) -> bool:
+    """Whether there is a call of a tool in a text."""
+    return _OPEN in text
+
+
 def written_result(text: str, *, failed: bool = False) -> str:
     """Return what a tool gave back as the base model reads it."""
     status = ' status="error"' if failed else ""

@@ -1,6 +1,6 @@
 import pytest
 
-from parametric_memory.conversation import standalone_question
+from parametric_memory.conversation import standalone_question, written_call
 from parametric_memory.conversation.question import is_follow_up
 from parametric_memory.conversation.turns import joined
 
@@ -28,6 +28,11 @@ def test_a_follow_up_is_asked_behind_the_turns_that_it_leans_on():
 
 def test_long_answers_are_no_names_to_ask_with():
     talk = turns("Who repairs the ferry?", "word " * 13, "Where does she live?")
+    assert standalone_question(talk) == "Who repairs the ferry? Where does she live?"
+
+
+def test_a_call_of_a_tool_is_no_answer():
+    talk = turns("Who repairs the ferry?", written_call("find", {"what": "ferry"}), "Where does she live?")
     assert standalone_question(talk) == "Who repairs the ferry? Where does she live?"
 
 
