@@ -334,6 +334,16 @@ class Citation:
     span: Span
     text: str
 
+    def record(self) -> dict[str, Any]:
+        """Return the citation as JSON has it."""
+        return {
+            "atom_id": self.atom_id,
+            "document_id": self.document_id,
+            "source": self.source,
+            "span": [self.span.start, self.span.end],
+            "text": self.text,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -368,3 +378,26 @@ class Answer:
     def abstained(self) -> bool:
         """Whether the memory held nothing that answers the question."""
         return self.route.abstained
+
+    def record(self) -> dict[str, Any]:
+        """Return how the answer came about, as JSON has it: its route, its citations, and what it cost."""
+        return {
+            "mode": self.mode,
+            "abstained": self.abstained,
+            "confidence": self.route.confidence,
+            "threshold": self.route.threshold,
+            "atoms": [
+                {
+                    "id": routed.atom.id,
+                    "statement": routed.atom.statement,
+                    "kind": str(routed.atom.kind),
+                    "source": routed.atom.source,
+                    "score": routed.score,
+                    "share": routed.share,
+                }
+                for routed in self.route.selected
+            ],
+            "citations": [citation.record() for citation in self.citations],
+            "knowledge_tokens": self.usage.knowledge_tokens,
+            "timings_ms": dict(self.timings),
+        }

@@ -8,7 +8,6 @@ is the bare base model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_type_hints
 
@@ -21,15 +20,24 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import model_validator
 
 from langchain_parametric_memory.batch import Row, current_batch, together
-from langchain_parametric_memory.conversation import last_human, text_of, turns_of
+from langchain_parametric_memory.conversation import turns_of
 from langchain_parametric_memory.question import standalone_question
 from langchain_parametric_memory.replies import PROVIDER
-from langchain_parametric_memory.scope import current_scope, narrowed, scope_keys
-from langchain_parametric_memory.task import Task, caught, count, run_all, stream
-from langchain_parametric_memory.tool_calls import Toolbox
+from langchain_parametric_memory.task import caught, chunks_of, result_of
 from parametric_memory import __version__ as core_version
-from parametric_memory.config import GenerationConfig
-from parametric_memory.types import Answer, Route, Usage, stable_id
+from parametric_memory.conversation import (
+    Reply,
+    Talk,
+    Task,
+    Toolbox,
+    count,
+    current_scope,
+    joined,
+    narrowed,
+    run_all,
+    scope_keys,
+)
+from parametric_memory.types import stable_id
 
 if TYPE_CHECKING:
     from langchain_core.language_models.base import LangSmithParams
@@ -58,8 +66,6 @@ _PASSED = frozenset(
 _SETTINGS = ("temperature", "max_tokens", "top_p", "seed")
 _SCOPES = ("user_id", "agent_id")
 _CALLED = frozenset({*_SETTINGS, *_SCOPES, "filters", "mode", "model", "tools", "tool_choice"})
-#: Fewest tokens that are given to an answer by the bare base model, and to a call of a tool.
-_LONG = 256
 
 
 class ChatParametricMemory(BaseChatModel):
@@ -210,7 +216,7 @@ class ChatParametricMemory(BaseChatModel):
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Return how many tokens the base model reads for these messages, its chat template included."""
         toolbox = Toolbox.of([convert_to_openai_tool(tool) for tool in tools or ()])
-        return count(self._base, turns_of(messages, instructions=toolbox.instructions if toolbox else ""))
+        return count(self._base, joined(turns_of(messages), instructions=toolbox.instructions if toolbox else ""))
 
     # ---------------------------------------------------------------- tools
 
@@ -242,7 +248,10 @@ class ChatParametricMemory(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         def answer_all(rows: Sequence[Row]) -> list[ChatResult | Exception]:
-            return run_all(self._base, [caught(self._task, row, stop, kwargs) for row in rows])
+            replies = run_all(self._base, [caught(self._task, row, stop, kwargs) for row in rows])
+            return [
+                result_of(one, model_name=self._base.base_model) if isinstance(one, Reply) else one for one in replies
+            ]
 
         if batch := current_batch(self):
             return batch.take(messages, answer_all)
@@ -259,7 +268,7 @@ class ChatParametricMemory(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         # LangChain itself tells its callbacks of every token.
-        return stream(self._base, self._task(messages, stop, kwargs))
+        return chunks_of(self._base, self._task(messages, stop, kwargs))
 
     def generate(
         self, messages: list[list[BaseMessage]], stop: list[str] | None = None, *args: Any, **kwargs: Any
@@ -314,60 +323,25 @@ class ChatParametricMemory(BaseChatModel):
             raise ValueError(
                 f"calling {self.model!r} with model={kwargs['model']!r}: a memory belongs to one base model"
             )
-        tools = Toolbox.of(kwargs.get("tools"), kwargs.get("tool_choice"))
-        asked = self._asked(messages).strip()
-        mode: Mode = kwargs.get("mode") or self.mode
-        if self.memory is not None and asked and mode != "closed_book" and not self.memory.is_disabled:
-            return self._informed(messages, asked, mode, tools, stop, kwargs)
-        bare = Answer("", Route(asked, ()), Usage(0, 0), mode="closed_book")
-        return self._uninformed(messages, bare, tools, stop, kwargs)
+        talk = Talk(
+            backend=self._base,
+            memory=self.memory,
+            mode=kwargs.get("mode") or self.mode,
+            fallback=self.fallback,
+            history=self.history,
+        )
+        return talk.task(
+            turns_of(messages),
+            self._asked(messages).strip(),
+            filters=self._scope(kwargs),
+            tools=Toolbox.of(kwargs.get("tools"), kwargs.get("tool_choice")),
+            settings=self._settings(stop, kwargs),
+        )
 
     def _asked(self, messages: Sequence[BaseMessage]) -> str:
         if self.question is not None:
             return self.question(messages)
         return standalone_question(messages, resolve=self.memory.resolve if self.memory is not None else None)
-
-    def _uninformed(
-        self,
-        messages: Sequence[BaseMessage],
-        answer: Answer,
-        tools: Toolbox | None,
-        stop: list[str] | None,
-        kwargs: Mapping[str, Any],
-    ) -> Task:
-        """Let the bare base model read the messages as they are."""
-        turns = turns_of(messages, instructions=tools.instructions if tools else "")
-        return Task(answer, turns, None, self._generation(stop, kwargs, bare=True, tools=tools), tools)
-
-    def _informed(
-        self,
-        messages: Sequence[BaseMessage],
-        asked: str,
-        mode: Mode,
-        tools: Toolbox | None,
-        stop: list[str] | None,
-        kwargs: Mapping[str, Any],
-    ) -> Task:
-        """Write the prompt of a call that the memory has a say in."""
-        assert self.memory is not None
-        prepared = self.memory.prepare(asked, mode=mode, filters=self._scope(kwargs), fallback=self.fallback)
-        if prepared.answer.abstained and prepared.said is None:
-            return self._uninformed(messages, prepared.answer, tools, stop, kwargs)
-        said = None if tools else prepared.said
-        # The memory's own wording: adapters are made for it. What the caller says comes before it.
-        system, question = (turn["content"] for turn in prepared.conversation[:2])
-        if self.history and (last := last_human(messages)) is not None:
-            # What is looked up may be said in other words than the turn: the base model reads the turn.
-            question = question.removesuffix(asked) + text_of(messages[last]).strip()
-        turns = turns_of(
-            messages, asked=question, history=self.history, instructions=tools.instructions if tools else ""
-        )
-        if turns[0]["role"] != "system":
-            turns.insert(0, {"role": "system", "content": system})
-        if not tools and turns[-1]["role"] == "user":
-            turns += prepared.conversation[2:]
-        config = self._generation(stop, kwargs, bare=False, tools=tools)
-        return Task(prepared.answer, turns, prepared.adapter, config, tools, said)
 
     def _scope(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the filters of a call: what was set here, what the call says, and the scope that it is made in."""
@@ -375,18 +349,12 @@ class ChatParametricMemory(BaseChatModel):
         called = scope_keys(**{key: kwargs.get(key) for key in _SCOPES})
         return narrowed(self.filters or {}, own, kwargs.get("filters") or {}, called, current_scope())
 
-    def _generation(
-        self, stop: list[str] | None, kwargs: Mapping[str, Any], *, bare: bool, tools: Toolbox | None
-    ) -> GenerationConfig:
-        """Return the settings of a call: its own, else the model's, else the memory's."""
-        config = GenerationConfig() if self.memory is None else self.memory.config.generation
+    def _settings(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings of a call: its own, else the model's."""
         chosen = {name: kwargs.get(name, getattr(self, name)) for name in _SETTINGS}
         given = {("max_new_tokens" if name == "max_tokens" else name): v for name, v in chosen.items() if v is not None}
-        if bare or tools:
-            # Weights answer briefly; the bare base model and calls of tools take more words.
-            given.setdefault("max_new_tokens", max(_LONG, config.max_new_tokens))
         stops = self.stop if stop is None else stop
-        return replace(config, **given, stop=config.stop if stops is None else tuple(stops))
+        return given if stops is None else {**given, "stop": tuple(stops)}
 
 
 def _window(backend: object) -> int | None:

@@ -19,6 +19,7 @@ from typing import Any, Self, TypeAlias
 from parametric_memory.adapters import compose
 from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
 from parametric_memory.config import Fallback, GenerationConfig, MemoryConfig, PromptConfig
+from parametric_memory.conversation import Resolve, standalone_question
 from parametric_memory.errors import CompilationError, ExtractionError, IngestError
 from parametric_memory.ingest import RuleExtractor, extract_document
 from parametric_memory.memory.adding import Progress, add_document, event
@@ -43,7 +44,6 @@ from parametric_memory.memory.calibrating import (
 )
 from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind
 from parametric_memory.memory.exporting import export
-from parametric_memory.memory.follow_up import Resolve, standalone_question
 from parametric_memory.memory.snippet import passages
 from parametric_memory.memory.sources import documents_of
 from parametric_memory.protocols import Backend, Compiler, Extractor, GatingCompiler, KeyEncoder, Router

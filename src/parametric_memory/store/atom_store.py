@@ -252,6 +252,18 @@ class AtomStore:
         with self._read() as connection:
             return queries.read_codes(connection, atom_ids, self.manifest)
 
+    def keys(self, atom_ids: Sequence[str]) -> list[AtomKey]:
+        """Return one key per id, in order.
+
+        Raises:
+            AtomNotFoundError: If an atom is not stored.
+        """
+        with self._read() as connection:
+            vectors = queries.read_vectors(connection, atom_ids)
+        if lost := [id_ for id_ in atom_ids if id_ not in vectors]:
+            raise AtomNotFoundError(f"reading the keys of {len(atom_ids)} atoms: there is no atom {lost[0]}")
+        return [AtomKey(id_, rows.vector_of(vectors[id_])) for id_ in atom_ids]
+
     def get(self, atom_id: str) -> Atom:
         """Return an atom.
 

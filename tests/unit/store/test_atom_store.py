@@ -30,9 +30,16 @@ def test_what_is_put_is_there_after_reopening(tmp_path):
         with open_store(tmp_path / index, index, create=False) as store:
             assert store.atoms() == ADA.atoms
             assert store.codes(ADA.ids) == ADA.codes
+            assert all(np.array_equal(a.vector, b.vector) for a, b in zip(store.keys(ADA.ids), ADA.keys, strict=True))
             assert store.document(ADA.document.id) == ADA.document
             assert find(store, "green tea")[0].atom == ADA.atoms[1]
             assert store.verify() == []
+
+
+def test_the_key_of_an_atom_that_is_not_there_is_asked_for_in_vain(plain):
+    put(plain, ADA)
+    with pytest.raises(AtomNotFoundError, match="there is no atom nobody"):
+        plain.keys([*ADA.ids, "nobody"])
 
 
 def test_the_same_document_again_is_a_no_op(plain):

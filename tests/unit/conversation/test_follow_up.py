@@ -1,6 +1,6 @@
 import pytest
 
-from parametric_memory.memory.follow_up import is_follow_up, standalone_question
+from parametric_memory.conversation.follow_up import is_follow_up, standalone_question
 
 #: Turns, the user's first and then in turn; the last one asked; and what it means.
 DIALOGUES = [
