@@ -63,7 +63,8 @@ def _head(route: Route) -> str:
     if route.abstained:
         verdict = f'<p class="verdict no">The memory abstains: it is not sure enough of any of {of} candidates.</p>'
     else:
-        verdict = f'<p class="verdict yes">{len(route.selected)} of {of} candidates are taken.</p>'
+        taken = "1 is" if len(route.selected) == 1 else f"{len(route.selected)} are"
+        verdict = f'<p class="verdict yes">Of {of} candidates {taken} taken.</p>'
     return f'<p class="dim">question</p>\n<h1>{escape(route.query)}</h1>\n{verdict}'
 
 

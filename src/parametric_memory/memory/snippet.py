@@ -111,7 +111,7 @@ def _prefix(word: str, budget: int, count: Count) -> str:
 
 
 def _spans(pattern: re.Pattern[str], text: str) -> list[Span]:
-    return [Span(*found.span()) for found in pattern.finditer(text)]
+    return [Span(found.start(), found.start() + len(found.group().rstrip())) for found in pattern.finditer(text)]
 
 
 def _around(spans: Sequence[Span], at: int) -> int:

@@ -69,7 +69,7 @@ def test_it_shows_the_question_what_was_taken_what_was_left_and_why():
     page = Page(route_page(ROUTE))
     rows = [attrs.get("class") for attrs in page.all("tr")]
     assert rows == [None, "taken", "left"]
-    for words in (ROUTE.query, "1 of 2 candidates are taken", "✓ taken", "best", "✗ left", "3.7 below the best",
+    for words in (ROUTE.query, "Of 2 candidates 1 is taken.", "✓ taken", "best", "✗ left", "3.7 below the best",
                   "skarvik.md", "Lighthouse: ", "threshold 0.400", "confidence 0.910", "10.0 ms", "search 2.0 ms",
                   "holds the answer: 80%", "0.81", "6.20"):  # fmt: skip
         assert words in page.text

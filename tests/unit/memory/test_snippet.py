@@ -41,9 +41,10 @@ def test_a_text_with_room_stays_whole(text, at):
     [
         ("1887", 10, "The tower came later, in 1887."),
         ("forty", 17, "It was dug in 1641 by forty men with spades."),
-        ("forty", 25, "The harbour is old. It was dug in 1641 by forty men with spades."),
-        ("forty", 6, "in 1641 by forty men with"),
-        ("harbour", 3, "harbour"),
+        ("forty", 25, "It was dug in 1641 by forty men with spades. The tower came later, in 1887."),
+        ("forty", 20, "The harbour is old. It was dug in 1641 by forty men with spades."),
+        ("forty", 6, "1641 by forty men with"),
+        ("harbour", 3, "harbour is"),
     ],
 )
 def test_it_is_cut_at_sentences_and_else_at_words_around_the_place(word, budget, part):
