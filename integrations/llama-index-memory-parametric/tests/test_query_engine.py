@@ -15,6 +15,7 @@ from llama_index.core.query_engine import (
 )
 from llama_index.core.question_gen.types import BaseQuestionGenerator, SubQuestion
 from llama_index.core.schema import NodeRelationship, TextNode
+from llama_index.core.selectors import EmbeddingSingleSelector
 from llama_index.core.tools import QueryEngineTool
 from llama_index.core.vector_stores import FilterOperator, MetadataFilter, MetadataFilters
 
@@ -245,13 +246,20 @@ def test_a_question_in_parts_is_asked_of_the_memory_and_of_a_vector_index(tools,
 
 
 @pytest.mark.model
-def test_on_the_real_base_a_router_s_choice_is_whole_and_its_answer_stands_on_the_memory(real_memory):
+def test_on_the_real_base_embeddings_choose_the_tool_and_the_memory_answers(real_memory):
     real_memory.reset()
     real_memory.add(PAGE)
-    llm = ParametricMemoryLLM(real_memory)
-    tool = QueryEngineTool.from_defaults(ParametricQueryEngine(real_memory), name="ferries", description="Ferries.")
-    response = RouterQueryEngine.from_defaults([tool], llm=llm).query(WHO)
-    assert "Mara" in str(response)
+    mill = VectorStoreIndex.from_documents(
+        [Document(text="The mill of Orsund grinds rye.")], embed_model=ParametricKeyEmbedding(real_memory)
+    )
+    llm = ParametricMemoryLLM(real_memory, max_tokens=16)
+    tools = [
+        QueryEngineTool.from_defaults(mill.as_query_engine(llm=llm), name="mills", description="About mills and rye."),
+        QueryEngineTool.from_defaults(ParametricQueryEngine(real_memory), name="ferries", description="About ferries."),
+    ]
+    selector = EmbeddingSingleSelector.from_defaults(embed_model=ParametricKeyEmbedding(real_memory))
+    response = RouterQueryEngine.from_defaults(tools, llm=llm, selector=selector).query(WHO)
+    assert "Mara" in str(response) and response.metadata["knowledge_tokens"] == 0
 
 
 def test_embeddings_are_the_memory_s_keys_and_stay_in_their_process(tiny):
