@@ -146,6 +146,7 @@ class MemoryConfig(Table):
     Attributes:
         max_rank: Rank budget of a composed adapter; beyond it, composition truncates (QR + SVD) and says so.
         unknown: What is answered when the route is empty; None lets the bare base model answer.
+        document_checkpoint: Folder of a trained document compiler: of memories of documents, and of what is compared.
     """
 
     ingest: IngestConfig = field(default_factory=IngestConfig)
@@ -155,6 +156,7 @@ class MemoryConfig(Table):
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     max_rank: int = 512
     unknown: str | None = "I don't know."
+    document_checkpoint: str | None = None
 
 
 def load_config(path: Path) -> MemoryConfig:

@@ -22,9 +22,9 @@ from parametric_memory.adapters import compose, export_peft
 from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
 from parametric_memory.config import GenerationConfig, MemoryConfig, PromptConfig
 from parametric_memory.errors import CompilationError, ExtractionError, IngestError
-from parametric_memory.ingest import RuleExtractor, extract_document
+from parametric_memory.ingest import extract_document
 from parametric_memory.memory.answers import MODES, AnswerStream, Mode, Prepared, Stopwatch, best_first, citation
-from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind
+from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind, extractor_for
 from parametric_memory.memory.sources import documents_of
 from parametric_memory.protocols import Backend, Compiler, Extractor, GatingCompiler, KeyEncoder, Router
 from parametric_memory.routing import SentenceTransformerEncoder, SimilarityRouter
@@ -48,8 +48,8 @@ from parametric_memory.types import (
 )
 
 logger = logging.getLogger(__name__)
-#: Atoms of one document that are compiled and committed together.
-PART = 1024
+#: Characters of one document's atoms that are compiled and committed together, however long each of them is.
+PART = 2**17
 Progress: TypeAlias = Callable[[Document, int, int], None]
 Filters: TypeAlias = Mapping[str, Scalar | Sequence[Scalar]]
 
@@ -81,7 +81,7 @@ class ParametricMemory:
         self.config = config or MemoryConfig()
         self.backend, self.compiler, self.key_encoder = backend, compiler, key_encoder
         self.router: Router = router or SimilarityRouter(self.config.routing)
-        self.extractor: Extractor = extractor or RuleExtractor(max_chars=self.config.ingest.max_atom_chars)
+        self.extractor: Extractor = extractor or extractor_for(compiler, self.config.ingest)
         self.prompt = prompt or PromptConfig()
         self.store = AtomStore.open(
             Path(path),
@@ -115,6 +115,7 @@ class ParametricMemory:
             path: Folder of the memory; made if it is not there.
             key_encoder: The built-in alias, a local folder, or a hub id of a sentence-transformers model.
             compiler: ``hypernetwork``: one forward pass, with a checkpoint trained on this base model.
+                ``document``: one adapter per chunk of a document, also in one pass, with a checkpoint of its own.
                 ``distillation``: seconds of gradient steps an atom, on any base model. By default what the memory at
                 `path` was made with, and the hypernetwork for a new one.
             checkpoint: Folder of a hypernetwork trained on this base model; by default the one in the package.
@@ -136,7 +137,7 @@ class ParametricMemory:
         )
         config = config or MemoryConfig()
         kind = compiler_kind(path, compiler)
-        made, prompt = compiler_for(backend, kind, checkpoint=checkpoint, config=config.distillation)
+        made, prompt = compiler_for(backend, kind, checkpoint=checkpoint, config=config)
         encoder = SentenceTransformerEncoder(
             resolve_key_encoder(key_encoder, cache_dir=cache_dir),
             name=str(key_encoder),
@@ -231,8 +232,7 @@ class ParametricMemory:
         """Compile and store a document, a long one part by part: an interrupt loses little. Yield what is done."""
         missing = set(self.store.missing(document, atoms))
         new = [atom for atom in atoms if atom.id in missing]
-        for begin in range(0, max(1, len(new)), PART):
-            part = new[begin : begin + PART]
+        for part in _parts(new):
             missing -= {atom.id for atom in part}
             there = [atom for atom in atoms if atom.id not in missing]
             keys, codes = self.encode_keys(part), self.compile(part)
@@ -544,6 +544,19 @@ class ParametricMemory:
 def _filters(filters: Filters | None, **scope: str | None) -> dict[str, Any]:
     """Return filters with the scope keys that were given."""
     return {**(filters or {}), **{key: value for key, value in scope.items() if value is not None}}
+
+
+def _parts(atoms: Sequence[Atom]) -> Iterator[list[Atom]]:
+    """Yield runs of atoms of at most `PART` characters, or of one atom; a single empty run if there are none."""
+    part: list[Atom] = []
+    chars = 0
+    for atom in atoms:
+        if part and chars + len(atom.text) > PART:
+            yield part
+            part, chars = [], 0
+        part.append(atom)
+        chars += len(atom.text)
+    yield part
 
 
 def _event(atom: Atom, event: str) -> dict[str, Any]:
