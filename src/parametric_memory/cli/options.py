@@ -28,6 +28,15 @@ CheckpointFolder = Annotated[
     Path | None,
     typer.Option("--checkpoint", envvar="PMEM_CHECKPOINT", metavar="DIR", help="Folder of a trained hypernetwork."),
 ]
+DocumentCheckpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--document-checkpoint",
+        envvar="PMEM_DOCUMENT_CHECKPOINT",
+        metavar="DIR",
+        help="Folder of a trained document compiler, to compare with.",
+    ),
+]
 CompilerName = Annotated[
     Literal["hypernetwork", "distillation", "document"] | None,
     typer.Option(

@@ -123,8 +123,13 @@ class DocumentCompiler:
             for code, factors in zip(codes, zip(*parts, strict=True), strict=True)
         ]
 
-    def gate(self, question: str, codes: Sequence[AtomCode]) -> TokenGates:  # noqa: ARG002 - the same for all
+    def gate(self, question: str, codes: Sequence[AtomCode], *, of: int | None = None) -> TokenGates:  # noqa: ARG002
         """Return gates that let every chunk speak, and together count the bias once; no chunk is likelier than another.
+
+        Args:
+            question: Changes nothing.
+            codes: Of the chunks that are composed.
+            of: How many are composed in all, where these are only some of them.
 
         Raises:
             CorruptAdapterError: If a payload cannot be decoded.
@@ -132,9 +137,10 @@ class DocumentCompiler:
         """
         if not codes:
             return TokenGates((), (), 1.0)
-        share, rank = 1.0 / len(codes), self._network.config.rank
+        rank, part = self._network.config.rank, 1.0 / (of or len(codes))
         ranks = (len(self._decode(code)) * rank for code in codes)
-        return TokenGates(tuple((1.0,) * own + (share,) * rank for own in ranks), (share,) * len(codes), 0.0)
+        shares = (1.0 / len(codes),) * len(codes)
+        return TokenGates(tuple((1.0,) * own + (part,) * rank for own in ranks), shares, 0.0)
 
     def _ids(self, atoms: Sequence[Atom]) -> list[list[int]]:
         return atom_ids(self._tokenizer, [atom.text for atom in atoms])

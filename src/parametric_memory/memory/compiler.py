@@ -91,6 +91,7 @@ def _document_folder(backend: HuggingFaceBackend, given: str | Path | None) -> P
         raise CheckpointError(
             f"loading the document compiler for {backend.base_model}: the package has no checkpoint for this base "
             "model; train one with `pmem train hypernetwork --compiler document --base …` and pass its folder as "
-            "checkpoint= (--checkpoint), or as document_checkpoint in the configuration"
+            "checkpoint= (--checkpoint); to compare with it, as --document-checkpoint or document_checkpoint in the "
+            "configuration"
         )
     return folder

@@ -122,7 +122,9 @@ class Run:
             answers = [torch.tensor(item.answer) for item in some]
             network, model = self.trainer.network, self.backend.model
             if isinstance(network, DocumentHypernetwork):
-                measure_inputs(network, model, self.spec.targets, [torch.cat(pair) for pair in zip(prompts, answers, strict=True)])
+                measure_inputs(
+                    network, model, self.spec.targets, [torch.cat(pair) for pair in zip(prompts, answers, strict=True)]
+                )
             else:
                 calibrate(network, model, self.spec.targets, prompts, answers)
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeAlias
+
+#: A share by (length in tokens, depth from 0 to 1).
+DepthMap: TypeAlias = Mapping[tuple[int, float], float]
 
 
 @dataclass(slots=True)
@@ -40,6 +43,16 @@ def curves_of(content: Mapping[str, Any], *, x: str, name: str = "atoms") -> dic
             system = _first(point, "system", "arm") or named or name
             found.setdefault(system, []).append((float(point[x]), f1, _first(point, "interval", "f1_interval", "95 %")))
     return {system: _curve(points) for system, points in found.items()}
+
+
+def maps_of(answers: Sequence[Mapping[str, Any]]) -> dict[str, DepthMap]:
+    """Return, by system, the share of needles that were found, by length in tokens and depth."""
+    found: dict[str, dict[tuple[int, float], list[float]]] = {}
+    for row in answers:
+        if row.get("found") is not None:
+            cells = found.setdefault(str(row["system"]), {})
+            cells.setdefault((int(row["tokens"]), float(row["depth"])), []).append(float(row["found"]))
+    return {system: {cell: fmean(values) for cell, values in cells.items()} for system, cells in found.items()}
 
 
 def curves_by_length(datasets: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Curve]]:
