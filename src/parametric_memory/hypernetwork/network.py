@@ -289,12 +289,14 @@ def calibrate(
     starts = [torch.arange(1, len(ids)) == len(prompt) - 1 for ids, prompt in zip(texts, prompts, strict=True)]
     start = torch.cat(starts).float()
     for layer, x in enumerate(measure_inputs(network, model, targets, texts)):
+        start = start.to(x)
         gram = x.T @ x
-        ridge = 0.02 * gram.diagonal().mean() * torch.eye(len(gram))
+        ridge = 0.02 * gram.diagonal().mean() * torch.eye(len(gram), device=x.device)
         probe = torch.linalg.solve(gram + ridge, x.T @ start)
-        probe = probe - (probe @ network.sink[layer]) * network.sink[layer]
+        sink = network.sink[layer].to(x)
+        probe = probe - (probe @ sink) * sink
         at_start = (x @ probe)[start > 0].mean()
-        network.probe.data[layer] = probe / at_start * network.input_norm[layer]
+        network.probe.data[layer] = probe / at_start * network.input_norm[layer].to(x)
 
 
 @torch.no_grad()
