@@ -201,7 +201,7 @@ def gather(data: Path, *, synthetic: int, seed: int, scale: float = 1.0) -> Corp
         data: Folder of question answering files (see `training.data`).
         synthetic: How many questions about a synthetic world.
         seed: Of that world.
-        scale: Multiplies how much is taken of each file of the shipped mixture.
+        scale: Multiplies how much is taken of each file of the default mixture.
 
     Raises:
         TrainingError: If there is no file to read.

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from parametric_memory.adapters.inject import inject
-from parametric_memory.hypernetwork.states import continue_from, inputs_kept
+from parametric_memory.hypernetwork.states import continue_from, inputs_kept, logits_of
 from parametric_memory.training.batches import Batch
 from parametric_memory.training.curriculum import Weights
 from parametric_memory.training.frozen import States
@@ -95,9 +94,7 @@ class Student:
         return preservation_kl(self._head(hidden[rows][watched]), self._head(bare[watched]))
 
     def _head(self, hidden: Tensor) -> Tensor:
-        model: Any = self.model
-        logits: Tensor = model.get_output_embeddings()(hidden)
-        return logits.float()
+        return logits_of(self.model, hidden).float()
 
 
 def right(logits: Tensor, batch: Batch) -> dict[str, Tensor]:

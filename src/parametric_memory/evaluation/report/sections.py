@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from parametric_memory.evaluation.bench.report import aims_table, part_section
 from parametric_memory.evaluation.probes.findings import cell, columns
 from parametric_memory.evaluation.report import plots
 from parametric_memory.evaluation.report.curves import curves_by_length, curves_of, curves_of_recall, maps_of
@@ -96,8 +97,9 @@ def _per_run(make: Callable[[Results, Path, str], str]) -> Section:
         for run in material.runs:
             shown = make(run, folder, material.suffix(run))
             named = "Own document" if run["settings"]["setting"] == "own" else "Whole corpus"
+            sets = ", ".join(f"`{name}`" for name in run["datasets"])
             if shown:
-                parts.append(f"**{named}**\n\n{shown}" if len(material.runs) > 1 else shown)
+                parts.append(f"**{named}** ({sets})\n\n{shown}" if len(material.runs) > 1 else shown)
         return "\n\n".join(parts)
 
     return section
@@ -301,6 +303,13 @@ def _latency(material: Material, folder: Path) -> str:
     return _joined(picture, table(("ms, medians", *names), rows), told, _made(material, "stages"))
 
 
+def _costs(material: Material, _folder: Path) -> str:
+    """Return the aims of a bench, and its parts that have no section of their own."""
+    shown = [f"**{title}**. {part_section(name, material.bench[name])}\n\n{_made(material, name)}"
+             for name, title in _COSTS.items() if name in material.bench]  # fmt: skip
+    return _joined(aims_table(material.extras.get("bench", {}).get("aims", ())), *shown)
+
+
 def _made(material: Material, part: str) -> str:
     command = material.bench.get(part, {}).get("command")
     return f"Made by `{portable(command)}`." if command else ""
@@ -316,6 +325,8 @@ def _published(material: Material, _folder: Path) -> str:
 def _legend(material: Material, _folder: Path) -> str:
     return legend(name for run in material.runs for dataset in run["datasets"].values() for name in dataset["systems"])
 
+
+_COSTS = {"growth": "Growth", "memory": "Peak memory", "threads": "Threads", "imports": "Starting"}
 
 #: How each section is made, by the name in its markers.
 SECTIONS: Mapping[str, Section] = {
@@ -334,6 +345,7 @@ SECTIONS: Mapping[str, Section] = {
     "probes": _probes,
     "bytes": _bytes,
     "latency": _latency,
+    "costs": _costs,
     "distillation": _distillation,
     "published": _published,
     "legend": _legend,
