@@ -97,8 +97,10 @@ def test_every_arm_is_asked_at_every_length_it_can_read(probed):
     assert rows["in_context", 200]["n"] == 10 and rows["in_context", 900]["n"] == 0, "the window holds 512 tokens"
     assert rows["atoms", 900]["n"] == 10 and rows["atoms", 900]["ms"] > 0 and rows["atoms", 900]["add s"] > 0
     assert "no document compiler" in found.measured
-    cells = maps_of(found.answers)["atoms"]
-    assert len(cells) == 20 and {depth for _, depth in cells} == {round(depth, 3) for depth in DEPTHS}
+    cells = maps_of(found.rows)["atoms"]
+    assert len(cells) == 20 and {depth for _, depth in cells} == {round(depth, 2) for depth in DEPTHS}
+    told = {(row["tokens"], row["depth"]): row["found"] for row in found.answers if row["system"] == "atoms"}
+    assert cells == told, "ten haystacks are one a depth"
 
 
 def test_a_probe_that_was_stopped_asks_only_what_is_missing(probed, monkeypatch):

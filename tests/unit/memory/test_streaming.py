@@ -46,6 +46,7 @@ def add(kind, tokens, folder):
         return held, memory.stats().atoms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["document", "hypernetwork"])
 def test_the_memory_that_adding_takes_does_not_grow_with_the_document(kind, tmp_path):
     short, long = (in_child(add, kind, tokens, tmp_path / str(tokens)) for tokens in (SHORT, LONG))

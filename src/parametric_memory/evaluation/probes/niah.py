@@ -39,6 +39,8 @@ NAME = "niah"
 ARMS: Mapping[str, bool] = {
     "in_context": False, "rag_dense": False, "atoms": False, "document": True, "document_whole": True,
 }  # fmt: skip
+#: Depths as they are shown and kept.
+_SHOWN = tuple(round(depth, 2) for depth in DEPTHS)
 #: What these do once for a document (build an index, compile what a route takes) is no part of an answer's time.
 _PREPARED = ("in_context", "rag_dense", "atoms")
 
@@ -67,7 +69,7 @@ class Straw:
         turn = self.number + self.number // len(DEPTHS)
         return {
             "tokens": self.tokens,
-            "depth": round(DEPTHS[self.number % len(DEPTHS)], 3),
+            "depth": _SHOWN[self.number % len(DEPTHS)],
             "kind": self.made.needles[0].kind,
             "needles": ARRANGEMENTS[turn % len(ARRANGEMENTS)],
         }
@@ -215,6 +217,7 @@ def _row(kept: AnswerFile, arm: str, tokens: int, limit: int) -> Row:
         "add s": added.get("seconds"),
         "add extra MB": _megabytes(added.get("extra_bytes")),
         "codes MB": _megabytes(added.get("code_bytes")),
+        **{f"at {depth:.0%}": _mean(row["found"] for row in answered if row["depth"] == depth) for depth in _SHOWN},
     }
 
 

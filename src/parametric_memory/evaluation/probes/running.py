@@ -119,7 +119,7 @@ def _picture(found: Mapping[str, Any], out: Path) -> str:
     from parametric_memory.evaluation.report.plots import depth_maps
 
     try:
-        return depth_maps(maps_of(found["answers"]), out / "niah.svg").name
+        return depth_maps(maps_of(found["rows"]), out / "niah.svg").name
     except MissingDependencyError as error:
         logger.info("probing: %s", error)
         return ""

@@ -45,14 +45,19 @@ def curves_of(content: Mapping[str, Any], *, x: str, name: str = "atoms") -> dic
     return {system: _curve(points) for system, points in found.items()}
 
 
-def maps_of(answers: Sequence[Mapping[str, Any]]) -> dict[str, DepthMap]:
-    """Return, by system, the share of needles that were found, by length in tokens and depth."""
-    found: dict[str, dict[tuple[int, float], list[float]]] = {}
-    for row in answers:
-        if row.get("found") is not None:
-            cells = found.setdefault(str(row["system"]), {})
-            cells.setdefault((int(row["tokens"]), float(row["depth"])), []).append(float(row["found"]))
-    return {system: {cell: fmean(values) for cell, values in cells.items()} for system, cells in found.items()}
+def maps_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, DepthMap]:
+    """Return, by system, the share of needles that were found, by length in tokens and depth.
+
+    Args:
+        rows: Of the probe ``niah``: one a system and length, with a share ``at 11%`` for each depth, None where nothing
+            could be asked.
+    """
+    found: dict[str, dict[tuple[int, float], float]] = {}
+    for row in rows:
+        shares = {name: share for name, share in row.items() if name.startswith("at ") and share is not None}
+        cells = {(int(row["tokens"]), float(name[3:-1]) / 100): float(share) for name, share in shares.items()}
+        found.setdefault(str(row["arm"]), {}).update(cells)
+    return {system: cells for system, cells in found.items() if cells}
 
 
 def curves_by_length(datasets: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Curve]]:

@@ -192,7 +192,7 @@ def _stored(material: Material, folder: Path) -> str:
 def _needles(material: Material, folder: Path) -> str:
     """Return needles in haystacks: which depth of which length each system finds them at."""
     found = material.probes.get("niah", {})
-    maps = maps_of(found.get("answers", ()))
+    maps = maps_of(found.get("rows", ()))
     if not maps:
         return ""
     path = plots.depth_maps(maps, folder / "needles.svg")
