@@ -159,6 +159,7 @@ class MemoryConfig(Table):
         fallback: What happens when the route is empty. ``unknown``: the words below are the answer. ``base``: the bare
             base model answers, bit for bit as without a memory. ``raise``: an `AbstainedError`.
         unknown: The words of ``unknown``; None lets the bare base model answer then, too.
+        document_checkpoint: Folder of a trained document compiler: of memories of documents, and of what is compared.
     """
 
     ingest: IngestConfig = field(default_factory=IngestConfig)
@@ -170,6 +171,7 @@ class MemoryConfig(Table):
     snippet_tokens: int = 64
     fallback: Fallback = "unknown"
     unknown: str | None = "I don't know."
+    document_checkpoint: str | None = None
 
 
 def load_config(path: Path) -> MemoryConfig:

@@ -103,7 +103,9 @@ def test_history_can_be_kept_from_the_base_model(llm, backend, monkeypatch):
     llm.model_copy(update={"history": False}).invoke([HumanMessage("Hello."), AIMessage("Hi."), HumanMessage(WHEN)])
     assert [turn["content"] for turn in seen[0][0]] == ["Answer briefly.", WHEN, "Answer:"]
     # What a question leans on is put into it, since it is kept from the base model.
-    llm.model_copy(update={"history": False}).invoke([HumanMessage(WHO), AIMessage("Bob"), HumanMessage("Where does he live?")])
+    llm.model_copy(update={"history": False}).invoke(
+        [HumanMessage(WHO), AIMessage("Bob"), HumanMessage("Where does he live?")]
+    )
     assert seen[1][0][1]["content"] == "Where does Bob live?"
 
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from parametric_memory.adapters.payload import pack, unpack
-from parametric_memory.errors import AdapterMismatchError, CompilationError, CorruptAdapterError
+from parametric_memory.errors import AdapterMismatchError, CheckpointError, CompilationError, CorruptAdapterError
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
-from parametric_memory.hypernetwork.network import directions, features
+from parametric_memory.hypernetwork.network import AtomHypernetwork, directions, features
 from parametric_memory.hypernetwork.states import pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
 from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, Span, TokenGates, TokenShare
@@ -45,13 +45,13 @@ class HypernetworkCompiler:
 
         Raises:
             AdapterMismatchError: If the checkpoint was trained on another base model.
+            CheckpointError: If it is of a document compiler.
         """
-        if checkpoint.spec.base_fingerprint != fingerprint:
-            raise AdapterMismatchError(
-                f"using a hypernetwork trained on {checkpoint.spec.base_model}: the loaded base model has other "
-                "weights; load that base model, or train a hypernetwork for this one with `pmem train hypernetwork`",
-                expected=checkpoint.spec.base_fingerprint,
-                actual=fingerprint,
+        checkpoint.check_base(fingerprint)
+        if not isinstance(checkpoint.network, AtomHypernetwork):
+            raise CheckpointError(
+                f"compiling atoms for {checkpoint.spec.base_model}: the checkpoint is of a document compiler; open it "
+                'with compiler="document"'
             )
         self._model, self._tokenizer, self._checkpoint = model, tokenizer, checkpoint
         self._device = next(model.parameters()).device

@@ -207,6 +207,8 @@ class _Run:
     def _fill(self, sheet: Sheet, call: Call) -> list[Job]:
         self._report("reading documents", len(self.held), len(self._sheets))
         documents, atoms = call("fill", sheet.name)
+        if any(system.startswith("document") for system in self._systems):
+            call("fill_chunks", sheet.name)
         self.held[sheet.name] = {"documents": documents, "atoms": atoms}
         logger.info("evaluating %s: the memory holds %d documents, %d atoms", sheet.name, documents, atoms)
         return [partial(self._ask, part) for part in self._parts[sheet.name]]
@@ -233,9 +235,9 @@ def _timings(
     key = f"{sheet.folder.name}:{len(asked)}"
     if not set(systems) <= set(measured.get(key, ())):
         held = desk.library(sheet.name)
-        library = Library(held.memory, setting=held.setting, remember=False)
-        compared = [LibrarySystem(system, library, SYSTEMS[system]) for system in systems]
-        measured[key] = measure(compared, asked, report)
+        with closing(Library(held.memory, setting=held.setting, remember=False)) as library:
+            compared = [LibrarySystem(system, library, SYSTEMS[system]) for system in systems]
+            measured[key] = measure(compared, asked, report)
         _write(path, measured)
     return {name: measured[key][name] for name in systems}
 

@@ -1,6 +1,7 @@
 """A hypernetwork on disk: a folder with ``config.json``, ``model.safetensors`` (fp16) and a card, ``README.md``.
 
 A checkpoint belongs to one base model, told by the fingerprint of its weights, and to the prompt it was trained with.
+Its config says which compiler it is for; one that does not is for atoms.
 """
 
 from __future__ import annotations
@@ -10,30 +11,53 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import safetensors.torch
 from safetensors import SafetensorError
 
 from parametric_memory.config import PromptConfig
-from parametric_memory.errors import CheckpointError
+from parametric_memory.errors import AdapterMismatchError, CheckpointError
+from parametric_memory.hypernetwork.document import DocumentHypernetwork, DocumentHypernetworkConfig
 from parametric_memory.hypernetwork.network import AtomHypernetwork, HypernetworkConfig
 from parametric_memory.types import AdapterSpec
 
 FORMAT = 1
 #: Checkpoints that come with the package, by the name of their base model.
 SHIPPED = Path(__file__).parent / "checkpoints"
+#: Which hypernetwork a compiler runs.
+Network: TypeAlias = AtomHypernetwork | DocumentHypernetwork
+NetworkConfig: TypeAlias = HypernetworkConfig | DocumentHypernetworkConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A trained hypernetwork and what it belongs to; ``digest`` names its weights."""
 
-    network: AtomHypernetwork
+    network: Network
     spec: AdapterSpec
     prompt: PromptConfig
     digest: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def compiler(self) -> str:
+        """The kind of compiler it is for: ``hypernetwork`` (of atoms) or ``document``."""
+        return "document" if isinstance(self.network, DocumentHypernetwork) else "hypernetwork"
+
+    def check_base(self, fingerprint: str) -> None:
+        """Refuse a base model that it was not trained on.
+
+        Raises:
+            AdapterMismatchError: If the fingerprints differ.
+        """
+        if self.spec.base_fingerprint != fingerprint:
+            raise AdapterMismatchError(
+                f"using a hypernetwork trained on {self.spec.base_model}: the loaded base model has other "
+                "weights; load that base model, or train a hypernetwork for this one with `pmem train hypernetwork`",
+                expected=self.spec.base_fingerprint,
+                actual=fingerprint,
+            )
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, card: str = "") -> None:
@@ -51,6 +75,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, card: str = "") -> 
     safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     config = {
         "format": FORMAT,
+        "compiler": checkpoint.compiler,
         "hypernetwork": asdict(checkpoint.network.config),
         "spec": asdict(checkpoint.spec),
         "prompt": asdict(checkpoint.prompt),
@@ -73,7 +98,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             raise CheckpointError(
                 f"loading {folder}: its format is {config['format']}, this version reads {FORMAT}: upgrade"
             )
-        network = AtomHypernetwork(HypernetworkConfig(**config["hypernetwork"]))
+        network = _network(config)
         spec = AdapterSpec(**config["spec"] | {"targets": tuple(config["spec"]["targets"])})
         prompt = PromptConfig(**config["prompt"])
         weights = (folder / "model.safetensors").read_bytes()
@@ -88,9 +113,20 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(network.eval().requires_grad_(False), spec, prompt, digest, config["training"])
 
 
-def shipped_checkpoint(fingerprint: str) -> Path | None:
+def shipped_checkpoint(fingerprint: str, compiler: str = "hypernetwork") -> Path | None:
     """Return the folder of the checkpoint that comes with the package for this base model, if there is one."""
-    for config in sorted(SHIPPED.glob("*/config.json")):
-        if json.loads(config.read_text(encoding="utf-8"))["spec"]["base_fingerprint"] == fingerprint:
-            return config.parent
+    for path in sorted(SHIPPED.glob("*/config.json")):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if (config["spec"]["base_fingerprint"], _compiler(config)) == (fingerprint, compiler):
+            return path.parent
     return None
+
+
+def _compiler(config: Mapping[str, Any]) -> str:
+    return str(config.get("compiler", "hypernetwork"))
+
+
+def _network(config: Mapping[str, Any]) -> Network:
+    if _compiler(config) == "document":
+        return DocumentHypernetwork(DocumentHypernetworkConfig(**config["hypernetwork"]))
+    return AtomHypernetwork(HypernetworkConfig(**config["hypernetwork"]))

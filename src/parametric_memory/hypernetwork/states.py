@@ -151,6 +151,7 @@ def logits_of(model: nn.Module, hidden: Tensor) -> Tensor:
 def module_inputs(model: nn.Module, ids: Tensor, targets: Sequence[str]) -> dict[str, Tensor]:
     """Return what each target module is given when the bare model reads `ids` (1, tokens): (tokens, d_in) by target."""
     modules = {target: model.get_submodule(target) for target in targets}
+    ids = ids.to(next(model.parameters()).device)
     with inputs_kept(list(modules.values())) as kept:
         decoder_of(model)(input_ids=ids, use_cache=False)
     return {target: kept[module][0].float() for target, module in modules.items()}

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from parametric_memory.memory.memory import ParametricMemory
 
 logger = logging.getLogger(__name__)
-#: Atoms of one document that are compiled and committed together.
-PART = 1024
+#: Characters of one document's atoms that are compiled and committed together, however long each of them is.
+PART = 2**17
 #: Called with a document, the number of its atoms that are stored, and of all its atoms.
 Progress: TypeAlias = Callable[[Document, int, int], None]
 
@@ -47,9 +47,21 @@ def _put_in_parts(memory: ParametricMemory, document: Document, atoms: Sequence[
     """Compile and store a document, a long one part by part: an interrupt loses little. Yield what is done."""
     missing = set(memory.store.missing(document, atoms))
     new = [atom for atom in atoms if atom.id in missing]
-    for begin in range(0, max(1, len(new)), PART):
-        part = new[begin : begin + PART]
+    for part in _parts(new):
         missing -= {atom.id for atom in part}
         there = [atom for atom in atoms if atom.id not in missing]
         keys, codes = memory.encode_keys(part), memory.compile(part)
         yield memory.store.put(document, there, keys, codes, complete=not missing), len(there)
+
+
+def _parts(atoms: Sequence[Atom]) -> Iterator[list[Atom]]:
+    """Yield runs of atoms of at most `PART` characters, or of one atom; a single empty run if there are none."""
+    part: list[Atom] = []
+    chars = 0
+    for atom in atoms:
+        if part and chars + len(atom.text) > PART:
+            yield part
+            part, chars = [], 0
+        part.append(atom)
+        chars += len(atom.text)
+    yield part

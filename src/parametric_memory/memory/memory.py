@@ -21,7 +21,7 @@ from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, Huggin
 from parametric_memory.config import Fallback, GenerationConfig, MemoryConfig, PromptConfig
 from parametric_memory.conversation import Resolve, standalone_question
 from parametric_memory.errors import CompilationError, ExtractionError, IngestError
-from parametric_memory.ingest import RuleExtractor, extract_document
+from parametric_memory.ingest import extract_document
 from parametric_memory.memory.adding import Progress, add_document, event
 from parametric_memory.memory.answers import (
     MODES,
@@ -42,7 +42,7 @@ from parametric_memory.memory.calibrating import (
     gated,
     labelled,
 )
-from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind
+from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind, extractor_for
 from parametric_memory.memory.exporting import export
 from parametric_memory.memory.snippet import passages
 from parametric_memory.memory.sources import documents_of
@@ -102,7 +102,7 @@ class ParametricMemory:
         self.config = config or MemoryConfig()
         self.backend, self.compiler, self.key_encoder = backend, compiler, key_encoder
         self.router: Router = router or SimilarityRouter(self.config.routing)
-        self.extractor: Extractor = extractor or RuleExtractor(max_chars=self.config.ingest.max_atom_chars)
+        self.extractor: Extractor = extractor or extractor_for(compiler, self.config.ingest)
         self.prompt = prompt or PromptConfig()
         self.resolve: Resolve = resolve
         self.store = AtomStore.open(
@@ -138,6 +138,7 @@ class ParametricMemory:
             path: Folder of the memory; made if it is not there.
             key_encoder: The built-in alias, a local folder, or a hub id of a sentence-transformers model.
             compiler: ``hypernetwork``: one forward pass, with a checkpoint trained on this base model.
+                ``document``: one adapter per chunk of a document, also in one pass, with a checkpoint of its own.
                 ``distillation``: seconds of gradient steps an atom, on any base model. By default what the memory at
                 `path` was made with, and the hypernetwork for a new one.
             checkpoint: Folder of a hypernetwork trained on this base model; by default the one in the package.
@@ -159,7 +160,7 @@ class ParametricMemory:
         )
         config = config or MemoryConfig()
         kind = compiler_kind(path, compiler)
-        made, prompt = compiler_for(backend, kind, checkpoint=checkpoint, config=config.distillation)
+        made, prompt = compiler_for(backend, kind, checkpoint=checkpoint, config=config)
         encoder = SentenceTransformerEncoder(
             resolve_key_encoder(key_encoder, cache_dir=cache_dir),
             name=str(key_encoder),

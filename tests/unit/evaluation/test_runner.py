@@ -31,9 +31,9 @@ def generated(monkeypatch):
     return calls
 
 
-def test_all_systems_answer_all_questions_and_the_folder_tells_it(world, tmp_path, open_memory, tiny_reader):
+def test_all_systems_answer_all_questions_and_the_folder_tells_it(world, tmp_path, open_with_documents, tiny_reader):
     out = tmp_path / "out"
-    results = evaluate([world], list(SYSTEMS), out=out, timed=2, open_memory=open_memory)
+    results = evaluate([world], list(SYSTEMS), out=out, timed=2, open_memory=open_with_documents)
     assert json.loads((out / "results.json").read_text()) == results
     dataset = results["datasets"]["world.dev"]
     assert (dataset["questions"], dataset["answerable"], dataset["with_gold"]) == (4, 3, 3)

@@ -38,7 +38,7 @@ def test_a_changed_file_is_replaced_atom_by_atom(memory, tmp_path):
 
 
 def test_a_long_document_that_was_interrupted_goes_on_where_it_was(memory, monkeypatch):
-    monkeypatch.setattr("parametric_memory.memory.adding.PART", 2)
+    monkeypatch.setattr("parametric_memory.memory.adding.PART", 70)  # two of its sentences
     text = " ".join(f"Door number {n} is painted green." for n in range(7))
     compiled, compile_ = [], memory.compiler.compile
 

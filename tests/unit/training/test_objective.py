@@ -188,7 +188,7 @@ def test_upper_layers_and_head_go_on_from_states_as_the_whole_model_runs(config,
 
 
 def test_weights_that_are_zero_cost_no_pass_of_the_base_model(world, monkeypatch):
-    monkeypatch.setattr("parametric_memory.training.objective.continue_from", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr("parametric_memory.training.student.continue_from", lambda *_: pytest.fail("it ran"))
     terms, _ = run(world, [0, 1, 2], Weights(span=1.0, atoms=0.5))
     assert set(terms) == {"total", "span", "atoms", "hit", "start"}
     with pytest.raises(BaseException, match="it ran"):

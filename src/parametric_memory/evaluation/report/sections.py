@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from parametric_memory.evaluation.bench.report import aims_table, part_section
 from parametric_memory.evaluation.probes.findings import cell, columns
 from parametric_memory.evaluation.report import plots
-from parametric_memory.evaluation.report.curves import curves_by_length, curves_of, curves_of_recall
+from parametric_memory.evaluation.report.curves import curves_by_length, curves_of, curves_of_recall, maps_of
 from parametric_memory.evaluation.report.legend import legend
 from parametric_memory.evaluation.report.markdown import about, notes
 from parametric_memory.evaluation.report.published import published_section
@@ -190,10 +190,24 @@ def _stored(material: Material, folder: Path) -> str:
     return _joined(_picture(path, "Token F1 against the number of stored atoms"), _probe(found))
 
 
+def _needles(material: Material, folder: Path) -> str:
+    """Return needles in haystacks: which depth of which length each system finds them at."""
+    found = material.probes.get("niah", {})
+    maps = maps_of(found.get("rows", ()))
+    if not maps:
+        return ""
+    path = plots.depth_maps(maps, folder / "needles.svg")
+    return _joined(_picture(path, "Share of needles found, by length and depth"), _probe(found))
+
+
 def _probes(material: Material, _folder: Path) -> str:
     """Return the tables of the probes that have no section of their own."""
     return _joined(
-        *(f"**{name}**. {_probe(found)}" for name, found in material.probes.items() if name not in {"stored", "length"})
+        *(
+            f"**{name}**. {_probe(found)}"
+            for name, found in material.probes.items()
+            if name not in {"stored", "length", "niah"}
+        )
     )
 
 
@@ -328,6 +342,7 @@ SECTIONS: Mapping[str, Section] = {
     "length": _per_run(_length),
     "padded": _padded,
     "stored": _stored,
+    "needles": _needles,
     "probes": _probes,
     "bytes": _bytes,
     "latency": _latency,

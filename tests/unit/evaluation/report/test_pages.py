@@ -42,6 +42,15 @@ LENGTH = {
     "rows": [{"arm": arm, "tokens": n, "F1": f1} for arm, f1 in (("atoms", 0.4), ("rag_dense", 0.3)) for n in (9, 99)],
 }
 TWO_HOP = {"probe": "two_hop", "measured": "Two steps.", "rows": [{"arm": "atoms", "F1": 0.125}]}
+NIAH = {
+    "probe": "niah",
+    "measured": "Needles.",
+    "rows": [
+        {"arm": arm, "tokens": n, "found": 0.5, "at 0%": 1.0, "at 100%": None if n > 100 else 0.0}
+        for arm in ("in_context", "atoms")
+        for n in (100, 1000)
+    ],
+}
 DISTILLATION = {
     f"distillation, {s} steps": {"f1": 0.1 * s, "f1_interval": [0.0, 0.5], "seconds_per_atom": s, "answers": ["x"]}
     for s in (1, 2, 4)
@@ -83,7 +92,7 @@ def docs(tmp_path):
     folder.mkdir()
     page = "".join(f"## {name}\n\nWritten by hand.\n\n<!-- {name} -->\n<!-- /{name} -->\n\n" for name in SECTIONS)
     (folder / "index.md").write_text(f"# Benchmarks\n\n{page}", encoding="utf-8")
-    probes = {"stored": STORED, "length": LENGTH, "two_hop": TWO_HOP}
+    probes = {"stored": STORED, "length": LENGTH, "two_hop": TWO_HOP, "niah": NIAH}
     files = {"published": PUBLISHED, "probes": probes, "distillation": DISTILLATION, "bench": BENCH}
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
@@ -270,7 +279,7 @@ def test_what_was_not_measured_is_said(run, docs):
         (docs / f"{name}.json").unlink()
     write_benchmarks(read_results([run]), docs)
     page = (docs / "index.md").read_text(encoding="utf-8")
-    assert page.count("Not measured in these runs.") == 7
+    assert page.count("Not measured in these runs.") == 8
 
 
 def test_the_files_of_probes_are_taken_from_their_folder(run, docs, tmp_path):
