@@ -1,7 +1,7 @@
 """`ParametricMemory`: the verbs. It wires the rooms together and does nothing clever of its own.
 
 add:  read → extract → encode_keys → compile → store.put
-ask:  encode_query → candidates → route → gate → adapters → compose → inject + generate → Answer
+ask:  encode_query → candidates → rerank → route → gate → adapters → compose → inject + generate → Answer
 
 Every arrow is a public method, so that one can stop, look, change, and go on.
 """
@@ -25,9 +25,19 @@ from parametric_memory.errors import CompilationError, ExtractionError, IngestEr
 from parametric_memory.ingest import RuleExtractor, extract_document
 from parametric_memory.memory.answers import MODES, AnswerStream, Mode, Prepared, Stopwatch, best_first, citation
 from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind
+from parametric_memory.memory.reranking import read_by_gates, reranking_of, router_for
 from parametric_memory.memory.sources import documents_of
-from parametric_memory.protocols import Backend, Compiler, Extractor, GatingCompiler, KeyEncoder, Router
-from parametric_memory.routing import SentenceTransformerEncoder, SimilarityRouter
+from parametric_memory.protocols import (
+    Backend,
+    Compiler,
+    Extractor,
+    GatingCompiler,
+    KeyEncoder,
+    RerankingCompiler,
+    Router,
+)
+from parametric_memory.routing import SentenceTransformerEncoder
+from parametric_memory.routing.hops import join, next_question
 from parametric_memory.store import AtomStore, Receipt, Stats
 from parametric_memory.types import (
     Answer,
@@ -80,7 +90,7 @@ class ParametricMemory:
         """
         self.config = config or MemoryConfig()
         self.backend, self.compiler, self.key_encoder = backend, compiler, key_encoder
-        self.router: Router = router or SimilarityRouter(self.config.routing)
+        self.router: Router = router or router_for(compiler, self.config.routing)
         self.extractor: Extractor = extractor or RuleExtractor(max_chars=self.config.ingest.max_atom_chars)
         self.prompt = prompt or PromptConfig()
         self.store = AtomStore.open(
@@ -314,31 +324,59 @@ class ParametricMemory:
 
     def explain(self, question: str, *, filters: Filters | None = None, **scope: str | None) -> Route:
         """Return the route of a question, gates included, and stop before any adapter is made."""
-        query = self.encode_query(question)
-        return self.gate(question, self.route(query, self.candidates(query, filters=_filters(filters, **scope))))
+        query, wanted = self.encode_query(question), _filters(filters, **scope)
+        route = self.route(query, self.candidates(query, filters=wanted))
+        return self.gate(question, self.follow(route, filters=wanted))
 
     def encode_query(self, question: str) -> Query:
         """Return the question with its key."""
         return Query(question, self.key_encoder.encode_query(question))
 
     def candidates(self, query: Query, *, filters: Filters | None = None) -> list[Candidate]:
-        """Return the atoms that the similarity stage finds, by keys and by words."""
-        return self.store.search(query.text, query.vector, self.config.routing.candidates, filters=filters or None)
+        """Return the atoms that the similarity stage finds, by keys and by words, and those beside them."""
+        routing = self.config.routing
+        return self.store.search(
+            query.text, query.vector, routing.candidates, filters=filters or None, neighbours=routing.neighbours
+        )
+
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the candidates, the most similar with what the compiler's gates say of them (see `RoutingConfig`)."""
+        routing = self.config.routing
+        if not isinstance(self.compiler, RerankingCompiler) or reranking_of(self.compiler, routing) is None:
+            return list(candidates)
+        return read_by_gates(self.compiler, query, candidates, self.store.codes, routing)
 
     def route(self, query: Query, candidates: Sequence[Candidate]) -> Route:
-        """Return which candidates answer the query."""
-        return self.router.route(query, candidates)
+        """Return which candidates answer the query, once they are reranked."""
+        return self.router.route(query, self.rerank(query, candidates))
+
+    def follow(self, route: Route, *, filters: Filters | None = None) -> Route:
+        """Return the route joined with those of further hops, if the memory takes any (`RoutingConfig.hops`)."""
+        rounds = [route]
+        while len(rounds) < self.config.routing.hops and rounds[-1].selected:
+            question = next_question(route.query, [found.selected[0].atom.statement for found in rounds])
+            # A hop that leads nowhere new would be asked again.
+            if question is None or question == rounds[-1].query:
+                break
+            query = self.encode_query(question)
+            taken = {routed.atom.id for found in rounds for routed in found.selected}
+            left = [one for one in self.candidates(query, filters=filters) if one.atom.id not in taken]
+            rounds.append(self.route(query, left))
+        return join(rounds, self.config.routing) if len(rounds) > 1 else route
 
     def gate(self, question: str, route: Route) -> Route:
         """Return the route with rank gates and shares, if the compiler can find them."""
         if not isinstance(self.compiler, GatingCompiler) or not route.selected:
             return route
+        if self.config.routing.gates == "reranked" and all(routed.rank_gates for routed in route.selected):
+            return route
         gates = self.compiler.gate(question, self.store.codes([routed.atom.id for routed in route.selected]))
+        # In the router's order: it knows better than the gates alone which atom answers.
         gated = [
             replace(routed, rank_gates=ranks, share=share)
             for routed, ranks, share in zip(route.selected, gates.ranks, gates.shares, strict=True)
         ]
-        return replace(route, selected=tuple(sorted(gated, key=lambda routed: -(routed.share or 0.0))))
+        return replace(route, selected=tuple(gated))
 
     def adapters(self, route: Route) -> list[AtomAdapter]:
         """Return the adapters of the route's atoms, made from their codes."""
@@ -372,6 +410,9 @@ class ParametricMemory:
             candidates = self.candidates(query, filters=filters)
         with watch("route"):
             route = self.route(query, candidates)
+        if self.config.routing.hops > 1:
+            with watch("hops"):
+                route = self.follow(route, filters=filters)
         if mode == "in_context":
             route = replace(route, selected=tuple(best_first(route, self.config.routing.max_atoms)), abstained=False)
         adapter = None
@@ -416,7 +457,8 @@ class ParametricMemory:
         encoded = self.encode_query(query)
         k = max(top_k, self.config.routing.candidates)
         found = self.store.search(encoded.text, encoded.vector, k, filters=_filters(filters, **scope) or None)
-        best = best_first(self.route(encoded, found), top_k)
+        # By similarity alone: gates take longer than all the rest of a search.
+        best = best_first(self.router.route(encoded, found), top_k)
         return {"results": [routed.atom.record() | {"score": routed.score} for routed in best]}
 
     def get(self, memory_id: str) -> dict[str, Any]:

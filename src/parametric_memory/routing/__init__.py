@@ -3,5 +3,13 @@
 from parametric_memory.routing.evidence import Evidence, weigh
 from parametric_memory.routing.fusion import SimilarityRouter
 from parametric_memory.routing.key_encoders import SentenceTransformerEncoder
+from parametric_memory.routing.reranking import RerankingRouter, RerankingWeights
 
-__all__ = ["Evidence", "SentenceTransformerEncoder", "SimilarityRouter", "weigh"]
+__all__ = [
+    "Evidence",
+    "RerankingRouter",
+    "RerankingWeights",
+    "SentenceTransformerEncoder",
+    "SimilarityRouter",
+    "weigh",
+]
