@@ -48,7 +48,15 @@ class RoutingConfig(Table):
 
     Attributes:
         candidates: Atoms that the similarity stage returns, per kind of search.
+        neighbours: Atoms beside those in their documents that become candidates, too, at most so many.
+        reranked: Candidates, the most similar ones, that a compiler's gates read before the route is made; 0 for none.
+            Only a compiler whose checkpoint says how much its gates are to be believed is asked.
         max_atoms: Longest route.
+        hops: Most rounds of searching and routing for a question; beyond the first, for what the best atom names and
+            the question does not. 1 for one.
+        newest_wins: Of statements that say the same, or give a fact different values, only the newest is taken.
+        weights: ``equal``: all atoms of a route weigh 1; ``odds``: the best weighs 1, others by their odds to its.
+        gates: Among which atoms the gates of a route's ranks are found: ``selected`` ones or all ``reranked`` ones.
         dense_weight: Share of the keys' cosine in an atom's similarity to the query; the rest is BM25.
         margin: Atoms whose score (log-odds that they answer) is further than this below the best are left out.
         abstain_below: Confidence (the best score as a probability) under which the route is empty; of a memory that was
@@ -60,7 +68,13 @@ class RoutingConfig(Table):
     """
 
     candidates: int = 16
+    neighbours: int = 0
+    reranked: int = 16
     max_atoms: int = 4
+    hops: int = 1
+    newest_wins: bool = True
+    weights: Literal["equal", "odds"] = "equal"
+    gates: Literal["selected", "reranked"] = "selected"
     dense_weight: float = 0.7
     margin: float = 1.5
     abstain_below: float = 0.4

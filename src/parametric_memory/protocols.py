@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from parametric_memory.types import (
@@ -105,6 +105,16 @@ class GatingCompiler(Compiler, Protocol):
 
     def gate(self, question: str, codes: Sequence[AtomCode]) -> TokenGates:
         """Return the gates of these atoms, found among all of them at once."""
+        ...
+
+
+@runtime_checkable
+class RerankingCompiler(GatingCompiler, Protocol):
+    """A gating compiler that also knows how far a router may believe its gates."""
+
+    @property
+    def reranking(self) -> Mapping[str, float] | None:
+        """The router's weights by name (see `parametric_memory.routing.RerankingWeights`); None: do not ask."""
         ...
 
 

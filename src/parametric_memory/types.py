@@ -256,12 +256,37 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class AtomGates:
+    """What token gates say of one candidate, found among all candidates of its question at once (see `TokenGates`).
+
+    Attributes:
+        ranks: One weight per rank of its adapter.
+        share: Probability that it holds the answer, rather than another candidate or none.
+        nothing: Probability that no candidate does: the same for all of them.
+    """
+
+    ranks: tuple[float, ...]
+    share: float
+    nothing: float
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """An atom that the similarity stage returned: cosine of the keys and BM25 (0.0 where a stage did not return it)."""
+    """An atom that the similarity stage returned.
+
+    Attributes:
+        atom: The atom.
+        dense: Cosine of its key and the query's.
+        lexical: BM25; 0.0 if the search by words did not return it.
+        updated: When it was stored or last changed, in seconds since the epoch; 0.0 if that is not known.
+        gates: What the compiler's gates say of it, if it has been asked.
+    """
 
     atom: Atom
     dense: float
     lexical: float
+    updated: float = 0.0
+    gates: AtomGates | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ short vector per token, and the token ids); `materialise` turns it into a micro-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, TypeAlias
 
@@ -27,6 +28,8 @@ from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, Lo
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
 MAX_READ = 4096
+#: Questions whose states are kept: an ask gates its candidates and then its route.
+_QUESTIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class HypernetworkCompiler:
         self._model, self._tokenizer, self._checkpoint = model, tokenizer, checkpoint
         self._device = next(model.parameters()).device
         self._network = checkpoint.network.to(self._device)
+        self._states_of = lru_cache(_QUESTIONS)(self._read_question)
 
     @property
     def name(self) -> str:
@@ -71,6 +75,11 @@ class HypernetworkCompiler:
     def checkpoint(self) -> Checkpoint:
         """The checkpoint in use, with the prompt it was trained with."""
         return self._checkpoint
+
+    @property
+    def reranking(self) -> Mapping[str, float] | None:
+        """How far a router may believe the gates, if the checkpoint knows."""
+        return self._checkpoint.reranking
 
     @torch.inference_mode()
     def compile(self, atoms: Sequence[Atom]) -> list[AtomCode]:
@@ -132,12 +141,8 @@ class HypernetworkCompiler:
             return TokenGates((), (), 1.0)
         us, tokens = zip(*map(self._decode, codes), strict=True)
         lengths = [len(u) for u in us]
-        ids = torch.tensor(
-            [prompt_ids(self._tokenizer, self._checkpoint.prompt.conversation(question))], device=self._device
-        )
-        layer = self._network.config.first_layer
-        seen = torch.ones_like(ids, dtype=torch.bool)
-        states = states_at(self._model, ids, seen, [layer])[layer]
+        states = self._states_of(question)
+        seen = torch.ones(states.shape[:2], dtype=torch.bool, device=self._device)
         together = torch.cat(us)[None]
         present = torch.ones(together.shape[:2], dtype=torch.bool, device=self._device)
         gates = self._network.gates(together, present, states, seen)
@@ -153,6 +158,13 @@ class HypernetworkCompiler:
                 for spans, share in zip(token_spans(self._tokenizer, tokens), shares, strict=True)
             ),
         )
+
+    def _read_question(self, question: str) -> Tensor:
+        """Return the states of a question's prompt at the first adapted layer, (1, tokens, d_model): no adapter's."""
+        ids = prompt_ids(self._tokenizer, self._checkpoint.prompt.conversation(question))
+        read = torch.tensor([ids], device=self._device)
+        layer = self._network.config.first_layer
+        return states_at(self._model, read, torch.ones_like(read, dtype=torch.bool), [layer])[layer]
 
     def _pieces(self, ids: Sequence[list[int]]) -> list[_Piece]:
         """Cut the atoms' tokens into pieces that the encoder can take."""

@@ -2,12 +2,15 @@
 
 A checkpoint belongs to one base model, told by the fingerprint of its weights, and to the prompt it was trained with.
 Its config says which compiler it is for; one that does not is for atoms.
+How far a router may believe its gates is measured later (``runs/fit_reranker.py``) and kept beside the weights that it
+was measured with, in ``reranking.json``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,17 +31,30 @@ SHIPPED = Path(__file__).parent / "checkpoints"
 #: Which hypernetwork a compiler runs.
 Network: TypeAlias = AtomHypernetwork | DocumentHypernetwork
 NetworkConfig: TypeAlias = HypernetworkConfig | DocumentHypernetworkConfig
+_RERANKING = "reranking.json"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A trained hypernetwork and what it belongs to; ``digest`` names its weights."""
+    """A trained hypernetwork and what it belongs to.
+
+    Attributes:
+        network: The hypernetwork.
+        spec: What its adapters fit.
+        prompt: The wording that it was trained with.
+        digest: Names its weights.
+        training: How it was trained, and how it did.
+        reranking: The weights of a router that believes its gates; None if nobody has fitted any.
+    """
 
     network: Network
     spec: AdapterSpec
     prompt: PromptConfig
     digest: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
+    reranking: Mapping[str, float] | None = None
 
     @property
     def compiler(self) -> str:
@@ -110,7 +126,39 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             "`pmem train hypernetwork` writes them"
         ) from error
     digest = hashlib.blake2b(weights, digest_size=6).hexdigest()
-    return Checkpoint(network.eval().requires_grad_(False), spec, prompt, digest, config["training"])
+    reranking = _read_reranking(folder, digest)
+    return Checkpoint(network.eval().requires_grad_(False), spec, prompt, digest, config["training"], reranking)
+
+
+def save_reranking(folder: Path, digest: str, weights: Mapping[str, float], *, fitted: Mapping[str, Any]) -> None:
+    """Write the weights of a router that believes the gates of the checkpoint in a folder.
+
+    Args:
+        folder: The checkpoint's.
+        digest: Of the weights that it was fitted with: another checkpoint in this folder will not be believed as much.
+        weights: By the names of `parametric_memory.routing.RerankingWeights`.
+        fitted: On what, and what came of it.
+    """
+    made = {"digest": digest, "weights": dict(weights), "fitted": dict(fitted)}
+    (folder / _RERANKING).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_reranking(folder: Path, digest: str) -> Mapping[str, float] | None:
+    path = folder / _RERANKING
+    if not path.is_file():
+        return None
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        weights = {str(name): float(value) for name, value in read["weights"].items()}
+        fitted_with = read["digest"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"loading the router's weights {path}: {error}; remove the file, or fit them with runs/fit_reranker.py"
+        ) from error
+    if fitted_with != digest:
+        logger.warning("%s was fitted with other weights (%s, not %s): left aside", path, fitted_with, digest)
+        return None
+    return weights
 
 
 def shipped_checkpoint(fingerprint: str, compiler: str = "hypernetwork") -> Path | None:

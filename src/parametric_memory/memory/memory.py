@@ -1,7 +1,7 @@
 """`ParametricMemory`: the verbs. It wires the rooms together and does nothing clever of its own.
 
 add:  read → extract → encode_keys → compile → store.put
-ask:  encode_query → candidates → route → gate → adapters → compose → inject + generate → Answer
+ask:  encode_query → candidates → rerank → route → gate → adapters → compose → inject + generate → Answer
 
 Every arrow is a public method, so that one can stop, look, change, and go on.
 """
@@ -44,10 +44,20 @@ from parametric_memory.memory.calibrating import (
 )
 from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind, extractor_for
 from parametric_memory.memory.exporting import export
+from parametric_memory.memory.reranking import read_by_gates, reranking_of, router_for
 from parametric_memory.memory.snippet import passages
 from parametric_memory.memory.sources import documents_of
-from parametric_memory.protocols import Backend, Compiler, Extractor, GatingCompiler, KeyEncoder, Router
-from parametric_memory.routing import SentenceTransformerEncoder, SimilarityRouter
+from parametric_memory.protocols import (
+    Backend,
+    Compiler,
+    Extractor,
+    GatingCompiler,
+    KeyEncoder,
+    RerankingCompiler,
+    Router,
+)
+from parametric_memory.routing import SentenceTransformerEncoder
+from parametric_memory.routing.hops import join, next_question
 from parametric_memory.store import AtomStore, Stats
 from parametric_memory.types import (
     Answer,
@@ -101,7 +111,7 @@ class ParametricMemory:
         """
         self.config = config or MemoryConfig()
         self.backend, self.compiler, self.key_encoder = backend, compiler, key_encoder
-        self.router: Router = router or SimilarityRouter(self.config.routing)
+        self.router: Router = router or router_for(compiler, self.config.routing)
         self.extractor: Extractor = extractor or extractor_for(compiler, self.config.ingest)
         self.prompt = prompt or PromptConfig()
         self.resolve: Resolve = resolve
@@ -353,11 +363,14 @@ class ParametricMemory:
         """Return the route of a question, gates, scores and times included, and stop before any adapter is made."""
         watch, asked = Stopwatch(), self.standalone(question, history)
         with watch("encode"):
-            query = self.encode_query(asked)
+            query, wanted = self.encode_query(asked), _filters(filters, **scope)
         with watch("search"):
-            found = self.candidates(query, filters=_filters(filters, **scope))
+            found = self.candidates(query, filters=wanted)
         with watch("route"):
             route = self.route(query, found, abstain_at=abstain_at)
+        if self.config.routing.hops > 1:
+            with watch("hops"):
+                route = self.follow(route, filters=wanted, abstain_at=abstain_at)
         with watch("gate"):
             route = self.gate(asked, route)
         return replace(with_scores(route, found), timings=watch.stages)
@@ -371,8 +384,18 @@ class ParametricMemory:
         return Query(question, self.key_encoder.encode_query(question))
 
     def candidates(self, query: Query, *, filters: Filters | None = None) -> list[Candidate]:
-        """Return the atoms that the similarity stage finds, by keys and by words."""
-        return self.store.search(query.text, query.vector, self.config.routing.candidates, filters=filters or None)
+        """Return the atoms that the similarity stage finds, by keys and by words, and those beside them."""
+        routing = self.config.routing
+        return self.store.search(
+            query.text, query.vector, routing.candidates, filters=filters or None, neighbours=routing.neighbours
+        )
+
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the candidates, the most similar with what the compiler's gates say of them (see `RoutingConfig`)."""
+        routing = self.config.routing
+        if not isinstance(self.compiler, RerankingCompiler) or reranking_of(self.compiler, routing) is None:
+            return list(candidates)
+        return read_by_gates(self.compiler, query, candidates, self.store.codes, routing)
 
     def route(
         self,
@@ -382,7 +405,7 @@ class ParametricMemory:
         abstain_at: float | None = None,
         calibrated: bool = True,
     ) -> Route:
-        """Return which candidates answer the query.
+        """Return which candidates answer the query, once they are reranked.
 
         Args:
             query: The question and its key.
@@ -392,19 +415,36 @@ class ParametricMemory:
         """
         rate = self.config.routing.abstain_at if abstain_at is None else abstain_at
         router = gated(self.router, self.calibrated, rate) if calibrated else self.router
-        return router.route(query, candidates)
+        return router.route(query, self.rerank(query, candidates))
+
+    def follow(self, route: Route, *, filters: Filters | None = None, abstain_at: float | None = None) -> Route:
+        """Return the route joined with those of further hops, if the memory takes any (`RoutingConfig.hops`)."""
+        rounds = [route]
+        while len(rounds) < self.config.routing.hops and rounds[-1].selected:
+            question = next_question(route.query, [found.selected[0].atom.statement for found in rounds])
+            # A hop that leads nowhere new would be asked again.
+            if question is None or question == rounds[-1].query:
+                break
+            query = self.encode_query(question)
+            taken = {routed.atom.id for found in rounds for routed in found.selected}
+            left = [one for one in self.candidates(query, filters=filters) if one.atom.id not in taken]
+            rounds.append(self.route(query, left, abstain_at=abstain_at))
+        return join(rounds, self.config.routing) if len(rounds) > 1 else route
 
     def gate(self, question: str, route: Route) -> Route:
         """Return the route with rank gates and shares, if the compiler can find them."""
         if not isinstance(self.compiler, GatingCompiler) or not route.selected:
             return route
+        if self.config.routing.gates == "reranked" and all(routed.rank_gates for routed in route.selected):
+            return route
         gates = self.compiler.gate(question, self.store.codes([routed.atom.id for routed in route.selected]))
         tokens = gates.tokens or ((),) * len(route.selected)
+        # In the router's order: it knows better than the gates alone which atom answers.
         gated = [
             replace(routed, rank_gates=ranks, share=share, tokens=places)
             for routed, ranks, share, places in zip(route.selected, gates.ranks, gates.shares, tokens, strict=True)
         ]
-        return replace(route, selected=tuple(sorted(gated, key=lambda routed: -(routed.share or 0.0))))
+        return replace(route, selected=tuple(gated))
 
     def adapters(self, route: Route) -> list[AtomAdapter]:
         """Return the adapters of the route's atoms, made from their codes."""
@@ -438,6 +478,9 @@ class ParametricMemory:
             candidates = self.candidates(query, filters=filters)
         with watch("route"):
             route = self.route(query, candidates, abstain_at=abstain_at)
+        if self.config.routing.hops > 1:
+            with watch("hops"):
+                route = self.follow(route, filters=filters, abstain_at=abstain_at)
         if mode == "in_context":
             route = replace(route, selected=tuple(best_first(route, self.config.routing.max_atoms)), abstained=False)
         adapter = None
@@ -486,7 +529,8 @@ class ParametricMemory:
         encoded = self.encode_query(query)
         k = max(top_k, self.config.routing.candidates)
         found = self.store.search(encoded.text, encoded.vector, k, filters=_filters(filters, **scope) or None)
-        best = best_first(self.route(encoded, found), top_k)
+        # By similarity alone: gates take longer than all the rest of a search.
+        best = best_first(self.router.route(encoded, found), top_k)
         return {"results": [routed.atom.record() | {"score": routed.score} for routed in best]}
 
     def get(self, memory_id: str) -> dict[str, Any]:

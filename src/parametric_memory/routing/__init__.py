@@ -4,5 +4,14 @@ from parametric_memory.routing.calibration import Calibration
 from parametric_memory.routing.evidence import Evidence, weigh
 from parametric_memory.routing.fusion import SimilarityRouter
 from parametric_memory.routing.key_encoders import SentenceTransformerEncoder
+from parametric_memory.routing.reranking import RerankingRouter, RerankingWeights
 
-__all__ = ["Calibration", "Evidence", "SentenceTransformerEncoder", "SimilarityRouter", "weigh"]
+__all__ = [
+    "Calibration",
+    "Evidence",
+    "RerankingRouter",
+    "RerankingWeights",
+    "SentenceTransformerEncoder",
+    "SimilarityRouter",
+    "weigh",
+]

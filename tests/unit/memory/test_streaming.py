@@ -11,8 +11,7 @@ from parametric_memory.config import MemoryConfig, PromptConfig, StoreConfig
 from parametric_memory.evaluation.bench.isolation import in_child, resident_bytes
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.document import DocumentHypernetwork, document_config_for
-from parametric_memory.memory import ParametricMemory
-from parametric_memory.memory import adding
+from parametric_memory.memory import ParametricMemory, adding
 from parametric_memory.testing.doubles import HashingKeyEncoder, TinyBackend
 
 #: The tiny base model's tokens are bytes, a quarter of what others' are, and so are the parts that are added at once.
