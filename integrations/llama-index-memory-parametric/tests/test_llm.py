@@ -381,7 +381,7 @@ async def test_on_the_real_base_agents_answer_from_the_memory(real_memory):
     for agent in (FunctionAgent, ReActAgent):
         output = await agent(tools=[FunctionTool.from_defaults(add)], llm=llm).run(question)
         assert str(output).strip(), agent
-    assert "Orme" in llm.complete(question).text
+    assert "Bastian" in llm.complete(question).text
 
 
 # ---------------------------------------------------------------- users

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # as its docs have it
 from llama_index.core.instrumentation.events import BaseEvent
 
 from parametric_memory.conversation import Reply, Task

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -56,7 +57,7 @@ _CALLED = frozenset({*_SETTINGS, *_SCOPES, "stop", "filters", "mode", "tools", "
 _PASSED = frozenset({"formatted", "verbose"})
 
 
-class ParametricMemoryLLM(FunctionCallingLLM, CustomLLM):  # type: ignore[misc]  # both say what a chat is
+class ParametricMemoryLLM(FunctionCallingLLM, CustomLLM):
     """An LLM that answers from a memory's weights, with nothing about its documents in the prompt.
 
     It reads prompts as LlamaIndex writes them: what is asked is looked up, the adapter of its atoms is injected for the
@@ -282,7 +283,7 @@ class ParametricMemoryLLM(FunctionCallingLLM, CustomLLM):  # type: ignore[misc] 
         tell_generated(reply, model=str(self.model))
         return reply
 
-    def _pieces(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Iterator[str | Reply]:
+    def _pieces(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> Generator[str | Reply, None, None]:
         for piece in stream(self._base, self._task(messages, kwargs)):
             if isinstance(piece, Reply):
                 reply = _one_call(piece, kwargs)
@@ -330,7 +331,7 @@ class ParametricMemoryLLM(FunctionCallingLLM, CustomLLM):  # type: ignore[misc] 
         return given if stop is None else {**given, "stop": (stop,) if isinstance(stop, str) else tuple(stop)}
 
 
-async def stepwise(pieces: Iterator[T]) -> AsyncIterator[T]:
+async def stepwise(pieces: Generator[T, None, None]) -> AsyncGenerator[T, None]:
     """Yield what a generator yields, each step of it taken in a thread, under the caller's context variables."""
     end = object()
     try:
@@ -339,7 +340,7 @@ async def stepwise(pieces: Iterator[T]) -> AsyncIterator[T]:
     finally:
         # A step that was cancelled is still running in its thread: it is its last, the generator goes with it.
         with suppress(ValueError):
-            pieces.close()  # type: ignore[attr-defined]
+            pieces.close()
 
 
 def _as_messages(prompt: str) -> list[ChatMessage]:
@@ -354,6 +355,4 @@ def _said(question: WhatIsAsked, messages: Sequence[ChatMessage], turns: Sequenc
 
 def _one_call(reply: Reply, kwargs: Mapping[str, Any]) -> Reply:
     """Return the reply with its first call alone, if the caller runs no calls beside one another."""
-    from dataclasses import replace
-
     return replace(reply, calls=reply.calls[:1]) if kwargs.get("one_call") else reply

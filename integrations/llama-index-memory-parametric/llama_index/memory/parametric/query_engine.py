@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -18,6 +18,7 @@ from llama_index.memory.parametric.messages import record_of
 from llama_index.memory.parametric.nodes import cited_nodes
 from llama_index.memory.parametric.retriever import ParametricMemoryRetriever
 from parametric_memory.conversation import Reply, Talk, Task, current_scope, narrowed, run, scope_keys, stream
+from parametric_memory.types import Message
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory
@@ -76,26 +77,24 @@ class ParametricQueryEngine(BaseQueryEngine):
 
     def _query(self, query_bundle: QueryBundle) -> Response | StreamingResponse:
         task = self._task(query_bundle.query_str)
-        if self._streaming:
-            response = StreamingResponse(iter(()), cited_nodes(task.answer), task.answer.record())
-            response.response_gen = self._pieces(task, response)
-            return response
-        return self._response(task)
+        if not self._streaming:
+            return self._response(task)
+        known = task.answer.record()
+        return StreamingResponse(self._pieces(task, known), cited_nodes(task.answer), known)
 
     async def _aquery(self, query_bundle: QueryBundle) -> Response | AsyncStreamingResponse:
         task = await asyncio.to_thread(self._task, query_bundle.query_str)
-        if self._streaming:
-            response = AsyncStreamingResponse(stepwise(iter(())), cited_nodes(task.answer), task.answer.record())
-            response.response_gen = stepwise(self._pieces(task, response))
-            return response
-        return await asyncio.to_thread(self._response, task)
+        if not self._streaming:
+            return await asyncio.to_thread(self._response, task)
+        known = task.answer.record()
+        return AsyncStreamingResponse(stepwise(self._pieces(task, known)), cited_nodes(task.answer), known)
 
     def _get_prompt_modules(self) -> PromptMixinType:
         return {}
 
     def _task(self, question: str) -> Task:
         scope = narrowed(self._filters, current_scope())
-        turns = [{"role": "user", "content": question}]
+        turns: list[Message] = [{"role": "user", "content": question}]
         task = self._talk.task(turns, question, filters=scope, settings=self._settings)
         tell_prepared(task)
         return task
@@ -104,11 +103,11 @@ class ParametricQueryEngine(BaseQueryEngine):
         reply = run(self.memory.backend, task)
         return Response(reply.answer.text, cited_nodes(reply.answer), self._told(reply))
 
-    def _pieces(self, task: Task, response: StreamingResponse | AsyncStreamingResponse) -> Iterator[str]:
-        """Yield the answer; when it is whole, the response also knows what it cost."""
+    def _pieces(self, task: Task, known: dict[str, Any]) -> Generator[str, None, None]:
+        """Yield the answer; when it is whole, what is known about it grows by what it cost."""
         for piece in stream(self.memory.backend, task):
             if isinstance(piece, Reply):
-                response.metadata = self._told(piece)
+                known.update(self._told(piece))
             else:
                 yield piece
 
