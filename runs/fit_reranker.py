@@ -34,6 +34,7 @@ from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import save_reranking, shipped_checkpoint
 from parametric_memory.hypernetwork.states import module_inputs
 from parametric_memory.memory import ParametricMemory
+from parametric_memory.memory.reranking import read_by_gates
 from parametric_memory.routing.fusion import most_similar, scores
 from parametric_memory.routing.reranking import RerankingWeights, gate_features
 from parametric_memory.routing.selection import probability, select
@@ -421,31 +422,40 @@ def compare(cases: Sequence[Case], rankings: Mapping[str, Evidence]) -> tuple[di
     return {"held out": rows, "routes": lengths, "first": first}, weights
 
 
-def answers(memory: ParametricMemory, cases: Sequence[Case], weights: RerankingWeights) -> dict[str, Any]:
-    """Return the likelihood of the right answers under routes that are gated and weighed in different ways."""
-    chosen = [case for case in cases if case.kind == "answerable" and case.size == "all"]
+def answers(memory: ParametricMemory, cases: Sequence[Case], weights: RerankingWeights | None) -> dict[str, Any]:
+    """Return the likelihood of the right answers under routes that are gated and weighed in different ways.
+
+    Args:
+        memory: What the cases were put to.
+        cases: Answerable ones that were put to all of it are asked.
+        weights: Of a route by similarity and gates; None for one by similarity.
+    """
+    routing = replace(memory.config.routing, abstain_below=0.0)
     found: dict[str, list[float]] = defaultdict(list)
-    for case in chosen:
+    for case in cases:
+        if case.kind != "answerable" or case.size != "all":
+            continue
         query = memory.encode_query(case.question)
-        read = most_similar(case.question, memory.candidates(query), memory.config.routing, count=len(case.atoms))
-        gates = memory.compiler.gate(case.question, memory.store.codes([one.atom.id for one in read]))
-        read = [
-            replace(one, gates=AtomGates(ranks, share, gates.nothing))
-            for one, ranks, share in zip(read, gates.ranks, gates.shares, strict=True)
-        ]
-        similarity = scores(case.question, read, memory.config.routing)
-        both = [weights.score(value, one.gates) for value, one in zip(similarity, read, strict=True) if one.gates]
-        for name, values in (("similarity", similarity), ("similarity + gates", both)):
-            for weighing in ("equal", "odds"):
-                routing = replace(memory.config.routing, abstain_below=0.0, weights=weighing)
-                route = select(query, read, values, routing)
-                for gated, made in (("reranked", route), ("selected", memory.gate(case.question, route))):
-                    conversation, adapter = memory.prompt.conversation(case.question), memory.compose(made)
-                    [(nats, tokens)] = memory.backend.loglikelihood([conversation], [case.answer], adapters=[adapter])
-                    found[f"{name}, {weighing}, {gated}"].append(-nats / max(1, tokens))
+        candidates = memory.candidates(query)
+        read = read_by_gates(memory.compiler, query, candidates, memory.store.codes, routing)
+        read = [candidate for candidate in read if candidate.gates]
+        values = scores(case.question, read, routing)
+        if weights is not None:
+            values = [weights.score(value, one.gates) for value, one in zip(values, read, strict=True)]
+        for weighing in ("equal", "odds"):
+            route = select(query, read, values, replace(routing, weights=weighing))
+            for gated, made in (("reranked", route), ("selected", memory.gate(case.question, route))):
+                conversation, adapter = memory.prompt.conversation(case.question), memory.compose(made)
+                [(nats, tokens)] = memory.backend.loglikelihood([conversation], [case.answer], adapters=[adapter])
+                found[f"{weighing}, {gated}"].append(-nats / max(1, tokens))
     rows = {name: {"NLL": float(np.mean(v)), "median": float(np.median(v)), "n": len(v)} for name, v in found.items()}
     if rows:
-        show("answers: nats a token; route by, weights, gates among", rows)
+        show("answers: nats a token, by the atoms' weights and by whom their gates were found among", rows)
+        base = np.array(found["equal, selected"])
+        for name, values in found.items():
+            other = np.array(values) - base
+            error = other.std(ddof=1) / math.sqrt(len(other)) if len(other) > 1 else math.nan
+            print(f"  {name} - equal, selected: {other.mean():+.3f} ± {error:.3f}")
     return rows
 
 
@@ -490,7 +500,10 @@ def main() -> None:
             show("cases whose activation energy is known", report["energy"])
         names = ("similarity", "share", "answered", "bias")
         fitted = dict(zip(names, (round(value, 3) for value in weights["similarity + gates"]), strict=True))
-        report["answers"] = answers(memory, cases[: arguments.answers], RerankingWeights(**fitted))
+        both, alone = (report["held out"][name] for name in ("similarity + gates", "similarity"))
+        worth = both["recall@1"] > alone["recall@1"] and both["log loss"] < alone["log loss"]
+        believed = RerankingWeights(**fitted) if worth else None
+        report["answers"] = answers(memory, cases[: arguments.answers], believed)
         for what in ("states", "gates"):
             # A question that was asked before has its states already.
             spent = [case.seconds[what] * 1000 for case in cases if case.seconds[what] > 1e-3]
@@ -501,8 +514,6 @@ def main() -> None:
         folder = arguments.checkpoint or shipped_checkpoint(memory.backend.fingerprint)
     report = {"compiler": digest, "settings": {k: str(v) for k, v in vars(arguments).items()}, **report}
     (arguments.out / "report.json").write_text(json.dumps(report | {"weights": weights}, indent=2), encoding="utf-8")
-    both, alone = report["held out"]["similarity + gates"], report["held out"]["similarity"]
-    worth = both["recall@1"] > alone["recall@1"] and both["log loss"] < alone["log loss"]
     if arguments.write and worth and folder is not None:
         save_reranking(folder, digest, fitted, fitted={"held out": report["held out"]})
         print(f"written to {folder}")
