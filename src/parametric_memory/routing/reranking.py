@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from parametric_memory.config import RoutingConfig
 from parametric_memory.routing.fusion import by_id, scores
 from parametric_memory.routing.selection import select
-from parametric_memory.types import AtomGates, Candidate, Query, Route
+from parametric_memory.types import AtomGates, Candidate, Query, Route, stable_id
 
 #: Shares below this are the same to the router; the logarithm stays finite.
 LEAST = 1e-6
@@ -48,6 +48,11 @@ class RerankingRouter:
 
     def __init__(self, weights: RerankingWeights, config: RoutingConfig | None = None) -> None:
         self.weights, self.config = weights, config or RoutingConfig()
+
+    @property
+    def name(self) -> str:
+        """Identity of its confidences: what was calibrated with other weights does not hold for these."""
+        return f"reranking:{stable_id(repr(self.weights))[:12]}"
 
     def with_threshold(self, threshold: float) -> RerankingRouter:
         """Return this router with another gate: empty exactly where the confidence is below the threshold."""

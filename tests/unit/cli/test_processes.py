@@ -77,7 +77,7 @@ def test_progress_is_silent_without_a_terminal(world):
 def test_what_was_added_before_an_interrupt_stays_and_the_same_command_goes_on(world):
     docs = world.path / "many"
     docs.mkdir()
-    for number in range(120):
+    for number in range(300):
         facts = "".join(f"Buoy {number}-{n} was painted in {1900 + n} by crew {number + n}. " for n in range(20))
         (docs / f"{number:03}.txt").write_text(facts, encoding="utf-8")
     process = subprocess.Popen(
@@ -91,15 +91,15 @@ def test_what_was_added_before_an_interrupt_stays_and_the_same_command_goes_on(w
     _, told = process.communicate(timeout=60)
     assert process.returncode == Exit.INTERRUPTED, told
     assert "Traceback" not in told
-    done = int(re.search(r"interrupted: (\d+) of 120 files are done", told)[1])
-    assert 3 <= done < 120
+    done = int(re.search(r"interrupted: (\d+) of 300 files are done", told)[1])
+    assert 3 <= done < 300
     assert world.pmem("verify").exit_code == 0
     # The document that was being stored may have made it, too.
     assert done <= documents_in(world.path / "memory") <= done + 1
 
     again = json.loads(world.pmem("add", "many", "--json").stdout)
     assert again["atoms"]["NONE"] >= 20 * done
-    assert documents_in(world.path / "memory") == 120
+    assert documents_in(world.path / "memory") == 300
 
 
 def documents_in(memory: Path) -> int:

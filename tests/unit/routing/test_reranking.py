@@ -96,6 +96,12 @@ def test_another_threshold_leaves_all_but_the_gate_as_it_is():
     assert strict.confidence == router.route(query, read).confidence
 
 
+def test_routers_of_other_weights_have_other_names():
+    router, other = RerankingRouter(WEIGHTS), RerankingRouter(replace(WEIGHTS, bias=WEIGHTS.bias + 1.0))
+    assert router.name == RerankingRouter(WEIGHTS).name != other.name
+    assert router.with_threshold(0.9).name == router.name
+
+
 def test_the_most_similar_come_first_and_no_more_than_asked_for():
     best = most_similar(QUESTION, found()[::-1], RoutingConfig(), count=2)
     assert [candidate.atom.id for candidate in best] == ["atom-0", "atom-1"]
