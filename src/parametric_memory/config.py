@@ -9,12 +9,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeAlias, TypeVar
 
 from parametric_memory.errors import ConfigError
 from parametric_memory.types import Message
 
 Settings = TypeVar("Settings")
+
+#: What happens if a memory abstains: it says so, the bare base model answers, or `AbstainedError` is raised.
+Fallback: TypeAlias = Literal["unknown", "base", "raise"]
 
 
 class Table:
@@ -45,17 +48,38 @@ class RoutingConfig(Table):
 
     Attributes:
         candidates: Atoms that the similarity stage returns, per kind of search.
+        neighbours: Atoms beside those in their documents that become candidates, too, at most so many.
+        reranked: Candidates, the most similar ones, that a compiler's gates read before the route is made; 0 for none.
+            Only a compiler whose checkpoint says how much its gates are to be believed is asked.
         max_atoms: Longest route.
+        hops: Most rounds of searching and routing for a question; beyond the first, for what the best atom names and
+            the question does not. 1 for one.
+        newest_wins: Of statements that say the same, or give a fact different values, only the newest is taken.
+        weights: ``equal``: all atoms of a route weigh 1; ``odds``: the best weighs 1, others by their odds to its.
+        gates: Among which atoms the gates of a route's ranks are found: ``selected`` ones or all ``reranked`` ones.
         dense_weight: Share of the keys' cosine in an atom's similarity to the query; the rest is BM25.
         margin: Atoms whose score (log-odds that they answer) is further than this below the best are left out.
-        abstain_below: Confidence (the best score as a probability) under which the route is empty.
+        abstain_below: Confidence (the best score as a probability) under which the route is empty; of a memory that was
+            calibrated, the calibration's threshold counts in its place.
+        abstain_at: Target error rate of a calibrated memory: of the questions that it cannot answer, at most this share
+            is taken on. None for the rate that it was calibrated with.
+        unsure_below: Probability that the memory answers (the confidence, or what a calibration makes of it) under
+            which the mode ``hybrid_unsure`` shows the base model a snippet.
     """
 
     candidates: int = 16
+    neighbours: int = 0
+    reranked: int = 16
     max_atoms: int = 4
+    hops: int = 1
+    newest_wins: bool = True
+    weights: Literal["equal", "odds"] = "equal"
+    gates: Literal["selected", "reranked"] = "selected"
     dense_weight: float = 0.7
     margin: float = 1.5
     abstain_below: float = 0.4
+    abstain_at: float | None = None
+    unsure_below: float = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +169,11 @@ class MemoryConfig(Table):
 
     Attributes:
         max_rank: Rank budget of a composed adapter; beyond it, composition truncates (QR + SVD) and says so.
-        unknown: What is answered when the route is empty; None lets the bare base model answer.
+        snippet_tokens: Most tokens (the base model's) of the snippet that the hybrid modes put into the prompt.
+        fallback: What happens when the route is empty. ``unknown``: the words below are the answer. ``base``: the bare
+            base model answers, bit for bit as without a memory. ``raise``: an `AbstainedError`.
+        unknown: The words of ``unknown``; None lets the bare base model answer then, too.
+        document_checkpoint: Folder of a trained document compiler: of memories of documents, and of what is compared.
     """
 
     ingest: IngestConfig = field(default_factory=IngestConfig)
@@ -154,7 +182,10 @@ class MemoryConfig(Table):
     store: StoreConfig = field(default_factory=StoreConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     max_rank: int = 512
+    snippet_tokens: int = 64
+    fallback: Fallback = "unknown"
     unknown: str | None = "I don't know."
+    document_checkpoint: str | None = None
 
 
 def load_config(path: Path) -> MemoryConfig:

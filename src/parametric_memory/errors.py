@@ -19,12 +19,13 @@ ParametricMemoryError
 │   └── UnsupportedModelError
 ├── BackendError
 │   └── GenerationError
+├── AbstainedError(LookupError)          carries the route; only where the caller asks for it
 └── TrainingError
     ├── NonFiniteLossError               names the batch
     └── CheckpointError
 
 A message says what was being done, what was found against what was expected, and what to do next.
-Abstaining is not an error: it is a `Route` without atoms.
+Abstaining is not an error: it is a `Route` without atoms. Only with ``fallback="raise"`` it becomes one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parametric_memory.types import Span
+    from parametric_memory.types import Route, Span
 
 
 class ParametricMemoryError(Exception):
@@ -134,6 +135,14 @@ class BackendError(ParametricMemoryError):
 
 class GenerationError(BackendError):
     """The base model failed while it was generating."""
+
+
+class AbstainedError(ParametricMemoryError, LookupError):
+    """Nothing in the memory answers a question, and the caller wanted that to be an error; `route` says why."""
+
+    def __init__(self, message: str, *, route: Route) -> None:
+        super().__init__(message)
+        self.route = route
 
 
 class TrainingError(ParametricMemoryError):

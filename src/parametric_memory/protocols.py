@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from parametric_memory.types import (
@@ -109,6 +109,16 @@ class GatingCompiler(Compiler, Protocol):
 
 
 @runtime_checkable
+class RerankingCompiler(GatingCompiler, Protocol):
+    """A gating compiler that also knows how far a router may believe its gates."""
+
+    @property
+    def reranking(self) -> Mapping[str, float] | None:
+        """The router's weights by name (see `parametric_memory.routing.RerankingWeights`); None: do not ask."""
+        ...
+
+
+@runtime_checkable
 class KeyIndex(Protocol):
     """Nearest keys by cosine. Derived data: the store rebuilds it from its database whenever they disagree."""
 
@@ -145,6 +155,15 @@ class Router(Protocol):
 
     def route(self, query: Query, candidates: Sequence[Candidate]) -> Route:
         """Return the route, which is empty if no candidate answers the query."""
+        ...
+
+
+@runtime_checkable
+class ThresholdRouter(Router, Protocol):
+    """A router whose gate can be set, so that a calibrated threshold may open it as well as close it."""
+
+    def with_threshold(self, threshold: float) -> Router:
+        """Return the same router, but empty exactly where ``route.confidence`` is below the threshold."""
         ...
 
 

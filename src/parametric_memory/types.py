@@ -256,12 +256,45 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class AtomGates:
+    """What token gates say of one candidate, found among all candidates of its question at once (see `TokenGates`).
+
+    Attributes:
+        ranks: One weight per rank of its adapter.
+        share: Probability that it holds the answer, rather than another candidate or none.
+        nothing: Probability that no candidate does: the same for all of them.
+    """
+
+    ranks: tuple[float, ...]
+    share: float
+    nothing: float
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """An atom that the similarity stage returned: cosine of the keys and BM25 (0.0 where a stage did not return it)."""
+    """An atom that the similarity stage returned.
+
+    Attributes:
+        atom: The atom.
+        dense: Cosine of its key and the query's.
+        lexical: BM25; 0.0 if the search by words did not return it.
+        updated: When it was stored or last changed, in seconds since the epoch; 0.0 if that is not known.
+        gates: What the compiler's gates say of it, if it has been asked.
+    """
 
     atom: Atom
     dense: float
     lexical: float
+    updated: float = 0.0
+    gates: AtomGates | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenShare:
+    """A token of an atom's text (``span`` is characters of ``atom.text``), and its probability to be the answer's."""
+
+    span: Span
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,20 +302,23 @@ class TokenGates:
     """Which tokens of some atoms answer a question.
 
     ``ranks`` has one weight per rank of each atom's adapter, ``shares`` each atom's probability to hold the answer, and
-    ``nothing`` the probability that none of them does; shares and nothing sum to 1.
+    ``nothing`` the probability that none of them does; shares and nothing sum to 1. ``tokens`` splits the shares up
+    among the tokens of each atom's text, where the compiler can say which they are; else it is empty.
     """
 
     ranks: tuple[tuple[float, ...], ...]
     shares: tuple[float, ...]
     nothing: float
+    tokens: tuple[tuple[TokenShare, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedAtom:
     """An atom with the router's score and weight, and why it was taken or left.
 
-    ``rank_gates`` weighs each rank of its adapter and ``share`` is its probability to hold the answer, where token
-    gates were found (see `TokenGates`).
+    ``rank_gates`` weighs each rank of its adapter, ``share`` is its probability to hold the answer and ``tokens`` says
+    where in its text, where token gates were found (see `TokenGates`). ``dense`` and ``lexical`` are the candidate's
+    own scores, where they were kept: the keys' cosine and BM25.
     """
 
     atom: Atom
@@ -291,13 +327,17 @@ class RoutedAtom:
     rank_gates: tuple[float, ...] | None = None
     share: float | None = None
     reason: str = ""
+    tokens: tuple[TokenShare, ...] = ()
+    dense: float | None = None
+    lexical: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """Which atoms answer a query, which do not, and why.
 
-    ``confidence`` is compared with ``threshold``; below it the route is empty and ``abstained`` is true.
+    ``confidence`` is compared with ``threshold``; below it the route is empty and ``abstained`` is true. ``timings``
+    are milliseconds by stage, where they were taken; routes that differ in nothing else are equal.
     """
 
     query: str
@@ -306,6 +346,7 @@ class Route:
     abstained: bool = False
     confidence: float = 0.0
     threshold: float = 0.0
+    timings: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +358,16 @@ class Citation:
     source: str
     span: Span
     text: str
+
+    def record(self) -> dict[str, Any]:
+        """Return the citation as JSON has it."""
+        return {
+            "atom_id": self.atom_id,
+            "document_id": self.document_id,
+            "source": self.source,
+            "span": [self.span.start, self.span.end],
+            "text": self.text,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,3 +403,26 @@ class Answer:
     def abstained(self) -> bool:
         """Whether the memory held nothing that answers the question."""
         return self.route.abstained
+
+    def record(self) -> dict[str, Any]:
+        """Return how the answer came about, as JSON has it: its route, its citations, and what it cost."""
+        return {
+            "mode": self.mode,
+            "abstained": self.abstained,
+            "confidence": self.route.confidence,
+            "threshold": self.route.threshold,
+            "atoms": [
+                {
+                    "id": routed.atom.id,
+                    "statement": routed.atom.statement,
+                    "kind": str(routed.atom.kind),
+                    "source": routed.atom.source,
+                    "score": routed.score,
+                    "share": routed.share,
+                }
+                for routed in self.route.selected
+            ],
+            "citations": [citation.record() for citation in self.citations],
+            "knowledge_tokens": self.usage.knowledge_tokens,
+            "timings_ms": dict(self.timings),
+        }

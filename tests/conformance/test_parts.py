@@ -7,11 +7,12 @@ import torch
 
 from parametric_memory.adapters import compose, spec_for
 from parametric_memory.backends import HuggingFaceBackend, resolve_key_encoder
-from parametric_memory.compilers import HypernetworkCompiler
+from parametric_memory.compilers import DocumentCompiler, HypernetworkCompiler
 from parametric_memory.config import PromptConfig
 from parametric_memory.hypernetwork.checkpoint import Checkpoint, load_checkpoint, shipped_checkpoint
+from parametric_memory.hypernetwork.document import DocumentHypernetwork, document_config_for
 from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
-from parametric_memory.ingest import RuleExtractor
+from parametric_memory.ingest import PassageExtractor, RuleExtractor
 from parametric_memory.routing import SentenceTransformerEncoder, SimilarityRouter
 from parametric_memory.testing import HashingKeyEncoder, TinyBackend
 from parametric_memory.testing.backend import BackendConformance
@@ -56,6 +57,12 @@ class TestRuleExtractor(ExtractorConformance):
         return RuleExtractor()
 
 
+class TestPassageExtractor(ExtractorConformance):
+    @pytest.fixture
+    def extractor(self):
+        return PassageExtractor()
+
+
 class TestHashingKeyEncoder(KeyEncoderConformance):
     @pytest.fixture
     def encoder(self):
@@ -67,6 +74,16 @@ class TestMiniLM(KeyEncoderConformance):
     @pytest.fixture
     def encoder(self, minilm):
         return minilm
+
+
+class TestUntrainedDocumentCompiler(CompilerConformance):
+    @pytest.fixture
+    def compiler(self, tiny):
+        torch.manual_seed(0)
+        network = DocumentHypernetwork(document_config_for(tiny.model, layers=2, width=16, blocks=2)).eval()
+        spec = spec_for(tiny.model, tiny.base_model, last=2)
+        checkpoint = Checkpoint(network.requires_grad_(False), spec, PromptConfig(), digest="tiny")
+        return DocumentCompiler(tiny.model, tiny.tokenizer, checkpoint, fingerprint=tiny.fingerprint)
 
 
 class TestUntrainedHypernetworkCompiler(CompilerConformance):

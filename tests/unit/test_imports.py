@@ -15,7 +15,8 @@ import parametric_memory
 
 HEAVY = {"torch", "chromadb", "transformers", "peft", "sentence_transformers", "accelerate", "sqlalchemy", "scipy"}
 #: Rooms that anybody may import for their types alone.
-LIGHT = ["parametric_memory", *(f"parametric_memory.{n}" for n in ("types", "errors", "protocols", "config", "cli"))]
+ROOMS = ("types", "errors", "protocols", "config", "conversation", "cli")
+LIGHT = ["parametric_memory", *(f"parametric_memory.{room}" for room in ROOMS)]
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(parametric_memory.__path__, "parametric_memory.")

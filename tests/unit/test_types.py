@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from parametric_memory import types
-from parametric_memory.types import SCOPE_KEYS, Answer, Document, Route, Span, Usage, stable_id
+from parametric_memory.types import (
+    SCOPE_KEYS,
+    Answer,
+    Atom,
+    AtomKind,
+    Citation,
+    Document,
+    Route,
+    RoutedAtom,
+    Span,
+    Usage,
+    stable_id,
+)
 
 RECORDS = [kind for _, kind in inspect.getmembers(types, dataclasses.is_dataclass) if kind.__module__ == types.__name__]
 spans = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(sorted).map(lambda ends: Span(*ends))
@@ -80,3 +93,16 @@ def test_a_document_keeps_its_own_copy_of_the_metadata():
 def test_an_answer_abstains_when_its_route_does(abstained):
     answer = Answer("", Route("q", (), abstained=abstained), Usage(1, 0))
     assert answer.abstained is abstained
+
+
+def test_an_answer_s_record_is_its_route_and_its_citations_as_json():
+    atom = Atom("a", AtomKind.EVENT, "Ships: it sank.", "It sank.", "d", Span(3, 11), source="ships.md")
+    route = Route("q", (RoutedAtom(atom, 1.5, share=0.9),), confidence=0.8, threshold=0.5)
+    citation = Citation("a", "d", "ships.md", Span(3, 11), "It sank.")
+    record = Answer("1912", route, Usage(9, 1, 4), (citation,), {"route": 0.5}, "hybrid").record()
+    assert json.loads(json.dumps(record)) == record
+    assert record["atoms"] == [
+        {"id": "a", "statement": "Ships: it sank.", "kind": "event", "source": "ships.md", "score": 1.5, "share": 0.9}
+    ]
+    assert record["citations"][0]["span"] == [3, 11] and record["citations"][0]["text"] == "It sank."
+    assert (record["mode"], record["knowledge_tokens"], record["timings_ms"]) == ("hybrid", 4, {"route": 0.5})

@@ -12,9 +12,9 @@ from langchain_parametric_memory.chat_models import ChatParametricMemory
 from langchain_parametric_memory.embeddings import ParametricMemoryEmbeddings
 from langchain_parametric_memory.question import standalone_question
 from langchain_parametric_memory.retrievers import ParametricMemoryRetriever
-from langchain_parametric_memory.scope import memory_scope
 from langchain_parametric_memory.tools import create_memory_tools
 from langchain_parametric_memory.vectorstores import ParametricMemoryVectorStore
+from parametric_memory.conversation import memory_scope
 
 __version__ = "0.1.0"
 

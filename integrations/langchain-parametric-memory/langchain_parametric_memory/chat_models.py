@@ -8,7 +8,6 @@ is the bare base model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_type_hints
 
@@ -21,15 +20,24 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import model_validator
 
 from langchain_parametric_memory.batch import Row, current_batch, together
-from langchain_parametric_memory.conversation import last_human, text_of, turns_of
+from langchain_parametric_memory.conversation import turns_of
 from langchain_parametric_memory.question import standalone_question
 from langchain_parametric_memory.replies import PROVIDER
-from langchain_parametric_memory.scope import current_scope, narrowed, scope_keys
-from langchain_parametric_memory.task import Task, caught, count, run_all, stream
-from langchain_parametric_memory.tool_calls import Toolbox
+from langchain_parametric_memory.task import caught, chunks_of, result_of
 from parametric_memory import __version__ as core_version
-from parametric_memory.config import GenerationConfig
-from parametric_memory.types import Answer, Route, Usage, stable_id
+from parametric_memory.conversation import (
+    Reply,
+    Talk,
+    Task,
+    Toolbox,
+    count,
+    current_scope,
+    joined,
+    narrowed,
+    run_all,
+    scope_keys,
+)
+from parametric_memory.types import stable_id
 
 if TYPE_CHECKING:
     from langchain_core.language_models.base import LangSmithParams
@@ -40,7 +48,7 @@ else:
     # Pydantic looks at annotations at run time, and the real classes would load torch.
     ParametricMemory = Backend = Any
 
-Mode = Literal["atoms", "hybrid", "in_context", "closed_book"]
+Mode = Literal["atoms", "hybrid", "hybrid_unsure", "in_context", "closed_book"]
 
 #: What LangChain passes to every chat model, and means nothing to one that runs here.
 _STANDARD = frozenset({"api_key", "base_url", "max_retries", "timeout"})
@@ -58,8 +66,6 @@ _PASSED = frozenset(
 _SETTINGS = ("temperature", "max_tokens", "top_p", "seed")
 _SCOPES = ("user_id", "agent_id")
 _CALLED = frozenset({*_SETTINGS, *_SCOPES, "filters", "mode", "model", "tools", "tool_choice"})
-#: Fewest tokens that are given to an answer by the bare base model, and to a call of a tool.
-_LONG = 256
 
 
 class ChatParametricMemory(BaseChatModel):
@@ -71,16 +77,19 @@ class ChatParametricMemory(BaseChatModel):
         memory: Where knowledge comes from; None for the bare base model.
         backend: Runs the base model if there is no memory; by default `model` is loaded.
         model: The base model's name: which to load if there is neither a memory nor a backend.
-        mode: ``atoms``: from weights. ``hybrid``: from weights and the best atom's sentence. ``in_context``: the
-            sentences in the prompt, as RAG does. ``closed_book``: the bare base model.
+        mode: ``atoms``: from weights. ``hybrid``: from weights and a snippet of the best atom's source;
+            ``hybrid_unsure``: only where the memory is not sure. ``in_context``: the sentences in the prompt, as RAG
+            does. ``closed_book``: the bare base model.
         user_id: Only this user's memory.
         agent_id: Only this agent's.
         filters: Only atoms with this metadata.
-        fallback: What answers if the memory holds nothing that does: ``unknown``: the words that the memory has for
-            it ("I don't know."); ``base``: the bare base model.
-        history: Whether the base model reads the conversation as it is; else it reads the question alone, behind the
-            turns that it leans on. The route is found with them anyway.
-        question: Says what is asked, from all messages; `standalone_question` unless it is given.
+        fallback: What happens if the memory holds nothing that answers: ``unknown``: the words that the memory has for
+            it ("I don't know."); ``base``: the bare base model answers; ``raise``: an `AbstainedError`. None for what
+            the memory is configured for.
+        history: Whether the base model reads the conversation as it is; else it reads the question alone. The route is
+            found with the turns that it leans on anyway.
+        question: Says what is asked, from all messages; `standalone_question`, with the memory's own rule for
+            follow-ups, unless it is given.
         temperature: 0 is greedy. What is None here and below is taken from the memory's configuration.
         max_tokens: Longest answer.
         top_p: Share of the likeliest tokens that are drawn from.
@@ -96,7 +105,7 @@ class ChatParametricMemory(BaseChatModel):
     user_id: str | None = None
     agent_id: str | None = None
     filters: Mapping[str, Any] | None = None
-    fallback: Literal["unknown", "base"] = "unknown"
+    fallback: Literal["unknown", "base", "raise"] | None = None
     history: bool = True
     question: Callable[[Sequence[BaseMessage]], str] | None = None
     temperature: float | None = None
@@ -207,7 +216,7 @@ class ChatParametricMemory(BaseChatModel):
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Return how many tokens the base model reads for these messages, its chat template included."""
         toolbox = Toolbox.of([convert_to_openai_tool(tool) for tool in tools or ()])
-        return count(self._base, turns_of(messages, instructions=toolbox.instructions if toolbox else ""))
+        return count(self._base, joined(turns_of(messages), instructions=toolbox.instructions if toolbox else ""))
 
     # ---------------------------------------------------------------- tools
 
@@ -239,7 +248,10 @@ class ChatParametricMemory(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         def answer_all(rows: Sequence[Row]) -> list[ChatResult | Exception]:
-            return run_all(self._base, [caught(self._task, row, stop, kwargs) for row in rows])
+            replies = run_all(self._base, [caught(self._task, row, stop, kwargs) for row in rows])
+            return [
+                result_of(one, model_name=self._base.base_model) if isinstance(one, Reply) else one for one in replies
+            ]
 
         if batch := current_batch(self):
             return batch.take(messages, answer_all)
@@ -256,7 +268,7 @@ class ChatParametricMemory(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         # LangChain itself tells its callbacks of every token.
-        return stream(self._base, self._task(messages, stop, kwargs))
+        return chunks_of(self._base, self._task(messages, stop, kwargs))
 
     def generate(
         self, messages: list[list[BaseMessage]], stop: list[str] | None = None, *args: Any, **kwargs: Any
@@ -311,56 +323,25 @@ class ChatParametricMemory(BaseChatModel):
             raise ValueError(
                 f"calling {self.model!r} with model={kwargs['model']!r}: a memory belongs to one base model"
             )
-        tools = Toolbox.of(kwargs.get("tools"), kwargs.get("tool_choice"))
-        asked = (self.question or standalone_question)(messages).strip()
-        mode: Mode = kwargs.get("mode") or self.mode
-        if self.memory is not None and asked and mode != "closed_book" and not self.memory.is_disabled:
-            return self._informed(messages, asked, mode, tools, stop, kwargs)
-        bare = Answer("", Route(asked, ()), Usage(0, 0), mode="closed_book")
-        return self._uninformed(messages, bare, tools, stop, kwargs)
-
-    def _uninformed(
-        self,
-        messages: Sequence[BaseMessage],
-        answer: Answer,
-        tools: Toolbox | None,
-        stop: list[str] | None,
-        kwargs: Mapping[str, Any],
-    ) -> Task:
-        """Let the bare base model read the messages as they are."""
-        turns = turns_of(messages, instructions=tools.instructions if tools else "")
-        return Task(answer, turns, None, self._generation(stop, kwargs, bare=True, tools=tools), tools)
-
-    def _informed(
-        self,
-        messages: Sequence[BaseMessage],
-        asked: str,
-        mode: Mode,
-        tools: Toolbox | None,
-        stop: list[str] | None,
-        kwargs: Mapping[str, Any],
-    ) -> Task:
-        """Write the prompt of a call that the memory has a say in."""
-        assert self.memory is not None
-        prepared = self.memory.prepare(asked, mode=mode, filters=self._scope(kwargs))
-        abstained = prepared.answer.abstained
-        if abstained and self.fallback == "base":
-            return self._uninformed(messages, prepared.answer, tools, stop, kwargs)
-        said = self.memory.config.unknown if abstained and not tools else None
-        # The memory's own wording: adapters are made for it. What the caller says comes before it.
-        system, question = (turn["content"] for turn in prepared.conversation[:2])
-        if self.history and (last := last_human(messages)) is not None:
-            # What is looked up may be said in other words than the turn: the base model reads the turn.
-            question = question.removesuffix(asked) + text_of(messages[last]).strip()
-        turns = turns_of(
-            messages, asked=question, history=self.history, instructions=tools.instructions if tools else ""
+        talk = Talk(
+            backend=self._base,
+            memory=self.memory,
+            mode=kwargs.get("mode") or self.mode,
+            fallback=self.fallback,
+            history=self.history,
         )
-        if turns[0]["role"] != "system":
-            turns.insert(0, {"role": "system", "content": system})
-        if not tools and turns[-1]["role"] == "user":
-            turns += prepared.conversation[2:]
-        config = self._generation(stop, kwargs, bare=False, tools=tools)
-        return Task(prepared.answer, turns, prepared.adapter, config, tools, said)
+        return talk.task(
+            turns_of(messages),
+            self._asked(messages).strip(),
+            filters=self._scope(kwargs),
+            tools=Toolbox.of(kwargs.get("tools"), kwargs.get("tool_choice")),
+            settings=self._settings(stop, kwargs),
+        )
+
+    def _asked(self, messages: Sequence[BaseMessage]) -> str:
+        if self.question is not None:
+            return self.question(messages)
+        return standalone_question(messages, resolve=self.memory.resolve if self.memory is not None else None)
 
     def _scope(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the filters of a call: what was set here, what the call says, and the scope that it is made in."""
@@ -368,18 +349,12 @@ class ChatParametricMemory(BaseChatModel):
         called = scope_keys(**{key: kwargs.get(key) for key in _SCOPES})
         return narrowed(self.filters or {}, own, kwargs.get("filters") or {}, called, current_scope())
 
-    def _generation(
-        self, stop: list[str] | None, kwargs: Mapping[str, Any], *, bare: bool, tools: Toolbox | None
-    ) -> GenerationConfig:
-        """Return the settings of a call: its own, else the model's, else the memory's."""
-        config = GenerationConfig() if self.memory is None else self.memory.config.generation
+    def _settings(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings of a call: its own, else the model's."""
         chosen = {name: kwargs.get(name, getattr(self, name)) for name in _SETTINGS}
         given = {("max_new_tokens" if name == "max_tokens" else name): v for name, v in chosen.items() if v is not None}
-        if bare or tools:
-            # Weights answer briefly; the bare base model and calls of tools take more words.
-            given.setdefault("max_new_tokens", max(_LONG, config.max_new_tokens))
         stops = self.stop if stop is None else stop
-        return replace(config, **given, stop=config.stop if stops is None else tuple(stops))
+        return given if stops is None else {**given, "stop": tuple(stops)}
 
 
 def _window(backend: object) -> int | None:

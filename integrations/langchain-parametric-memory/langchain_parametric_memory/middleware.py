@@ -16,8 +16,8 @@ from langchain_core.runnables.config import run_in_executor, var_child_runnable_
 
 from langchain_parametric_memory.conversation import text_of
 from langchain_parametric_memory.question import standalone_question
-from langchain_parametric_memory.scope import current_scope, memory_scope, owner_of
 from langchain_parametric_memory.tools import create_memory_tools
+from parametric_memory.conversation import current_scope, memory_scope, owner_of
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory
@@ -110,7 +110,8 @@ class ParametricMemoryMiddleware(AgentMiddleware):  # its type arguments differ 
 
     def _informed(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """Return the request with sentences of the route in its system message, if that is wanted."""
-        question = standalone_question(request.messages) if self._passages else ""
+        resolve = self.memory.resolve
+        question = standalone_question(request.messages, resolve=resolve) if self._passages else ""
         if not question.strip():
             return request
         route = self.memory.explain(question, filters=current_scope())

@@ -14,7 +14,7 @@ from langchain_core.messages import content as blocks
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.block_translators import register_translator
 
-from parametric_memory.types import Answer, Citation, RoutedAtom, Usage
+from parametric_memory.types import Answer, Usage
 
 PROVIDER = "parametric_memory"
 
@@ -27,19 +27,8 @@ def usage_of(usage: Usage) -> UsageMetadata:
 
 def metadata_of(answer: Answer, *, model_name: str, finish_reason: str) -> dict[str, Any]:
     """Return an answer's `response_metadata`: its route, its citations, and what it cost. All of it is JSON."""
-    return {
-        "model_name": model_name,
-        "model_provider": PROVIDER,
-        "finish_reason": finish_reason,
-        "mode": answer.mode,
-        "abstained": answer.abstained,
-        "confidence": answer.route.confidence,
-        "threshold": answer.route.threshold,
-        "atoms": [_atom(routed) for routed in answer.route.selected],
-        "citations": [_citation(one) for one in answer.citations],
-        "knowledge_tokens": answer.usage.knowledge_tokens,
-        "timings_ms": dict(answer.timings),
-    }
+    named = {"model_name": model_name, "model_provider": PROVIDER, "finish_reason": finish_reason}
+    return named | answer.record()
 
 
 def translate(message: AIMessage) -> list[blocks.ContentBlock]:
@@ -80,27 +69,6 @@ def _annotations(metadata: Mapping[str, Any], text: str) -> list[blocks.Annotati
             annotation |= {"start_index": 0, "end_index": len(text)}
         found.append(annotation)
     return found
-
-
-def _atom(routed: RoutedAtom) -> dict[str, Any]:
-    return {
-        "id": routed.atom.id,
-        "statement": routed.atom.statement,
-        "kind": str(routed.atom.kind),
-        "source": routed.atom.source,
-        "score": routed.score,
-        "share": routed.share,
-    }
-
-
-def _citation(citation: Citation) -> dict[str, Any]:
-    return {
-        "atom_id": citation.atom_id,
-        "document_id": citation.document_id,
-        "source": citation.source,
-        "span": [citation.span.start, citation.span.end],
-        "text": citation.text,
-    }
 
 
 register_translator(PROVIDER, translate, translate_chunk)

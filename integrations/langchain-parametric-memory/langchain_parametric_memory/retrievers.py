@@ -9,7 +9,7 @@ from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
-from langchain_parametric_memory.scope import current_scope, narrowed, scope_keys
+from parametric_memory.conversation import current_scope, narrowed, scope_keys
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory

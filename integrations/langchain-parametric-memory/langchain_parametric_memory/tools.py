@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
-from langchain_parametric_memory.scope import current_scope, narrowed, owner_of, scope_keys
+from parametric_memory.conversation import current_scope, narrowed, owner_of, scope_keys
 from parametric_memory.errors import AtomNotFoundError, ParametricMemoryError
 
 if TYPE_CHECKING:

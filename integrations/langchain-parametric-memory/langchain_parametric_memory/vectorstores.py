@@ -19,9 +19,9 @@ from langchain_core.vectorstores import VectorStore
 
 from langchain_parametric_memory.embeddings import ParametricMemoryEmbeddings
 from langchain_parametric_memory.retrievers import atom_document
-from langchain_parametric_memory.scope import current_scope, narrowed, owner_of, scope_keys
+from parametric_memory.conversation import current_scope, narrowed, owner_of, scope_keys
 from parametric_memory.errors import AtomNotFoundError, DocumentNotFoundError
-from parametric_memory.types import SCOPE_KEYS, Atom, AtomKind, Scalar, Span, stable_id
+from parametric_memory.types import SCOPE_KEYS, Atom, Scalar, stable_id
 from parametric_memory.types import Document as MemoryDocument
 
 if TYPE_CHECKING:
@@ -274,7 +274,9 @@ class ParametricMemoryVectorStore(VectorStore):
         return id_
 
     def _put(self, document: MemoryDocument) -> None:
-        atoms = self.memory.extract(document) or _whole(document)
+        from parametric_memory.ingest.extraction import whole
+
+        atoms = self.memory.extract(document) or whole(document)
         if not atoms:
             logger.warning("the document %s is blank: it is kept, and no search finds it", document.metadata[_ID])
         missing = set(self.memory.store.missing(document, atoms))
@@ -349,16 +351,6 @@ def _as_added(document: MemoryDocument) -> Document:
     for key in SCOPE_KEYS:
         own.pop(key, None)
     return Document(id=id_, page_content=document.text, metadata=own | rest)
-
-
-def _whole(document: MemoryDocument) -> list[Atom]:
-    """Return a text in which no sentence was found, such as a heading, as one atom; none if it is blank."""
-    text = " ".join(document.text.split())
-    if not text:
-        return []
-    id_ = stable_id(document.id, text, "0")
-    span = Span(0, len(document.text))
-    return [Atom(id_, AtomKind.FACT, text, text, document.id, span, source=document.source, metadata=document.metadata)]
 
 
 def _memory_filters(filter: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from parametric_memory.cli import (
     adding,
     asking,
     benching,
+    calibrating,
     changing,
     evaluating,
     looking,
@@ -83,6 +84,7 @@ def pmem(
 app.command()(adding.add)
 app.command()(asking.ask)
 app.command()(asking.explain)
+app.command()(calibrating.calibrate)
 app.command("list")(looking.list_atoms)
 app.command()(looking.get)
 app.command()(changing.delete)

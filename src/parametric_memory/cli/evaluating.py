@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from parametric_memory.cli.memory import open_memory
-from parametric_memory.cli.options import AsJson, Base, CheckpointFolder, ConfigFile
+from parametric_memory.cli.options import AsJson, Base, CheckpointFolder, ConfigFile, DocumentCheckpoint
 from parametric_memory.cli.printing import show_json, show_table, stdout
 from parametric_memory.cli.progress import progress
 
@@ -28,6 +28,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one option each
     workers: Annotated[int, typer.Option(min=1, help="Processes that answer side by side; on a CPU, one a core.")] = 1,
     base: Base = None,
     checkpoint: CheckpointFolder = None,
+    document_checkpoint: DocumentCheckpoint = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -39,7 +40,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one option each
         results = run(
             [*data, *(more or ())], names, out=out, limit=limit, seed=seed, setting=setting, timed=time,
             workers=workers,
-            open_memory=partial(open_memory, base=base, checkpoint=checkpoint, config=config, make=True),
+            open_memory=partial(
+                open_memory, base=base, checkpoint=checkpoint, config=config, documents=document_checkpoint, make=True
+            ),
             progress=lambda what, done, total: show(what, done, total, f"{done}/{total}"),
         )  # fmt: skip
     if as_json:

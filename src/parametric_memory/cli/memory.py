@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ def open_memory(
     checkpoint: Path | None,
     config: Path | None,
     compiler: CompilerKind | None = None,
+    documents: Path | None = None,
     make: bool = False,
 ) -> ParametricMemory:
     """Load the models and open the memory.
@@ -33,12 +35,15 @@ def open_memory(
         checkpoint: Folder of the hypernetwork; the one that comes with the package, if None.
         config: TOML file with all other settings.
         compiler: What turns atoms into weights; if None, what the memory was made with.
+        documents: Folder of a document compiler to compare with; the one that the settings name, if None.
         make: Make the memory if it is not there.
 
     Raises:
         StoreNotFoundError: If there is no memory in the folder and none is to be made.
     """
     settings = _settings(config)
+    if documents is not None:
+        settings = replace(settings, document_checkpoint=str(documents))
     with _loading():
         from parametric_memory import ParametricMemory
         from parametric_memory.backends import BUILTIN_BASE

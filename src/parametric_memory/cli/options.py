@@ -28,13 +28,23 @@ CheckpointFolder = Annotated[
     Path | None,
     typer.Option("--checkpoint", envvar="PMEM_CHECKPOINT", metavar="DIR", help="Folder of a trained hypernetwork."),
 ]
+DocumentCheckpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--document-checkpoint",
+        envvar="PMEM_DOCUMENT_CHECKPOINT",
+        metavar="DIR",
+        help="Folder of a trained document compiler, to compare with.",
+    ),
+]
 CompilerName = Annotated[
-    Literal["hypernetwork", "distillation"] | None,
+    Literal["hypernetwork", "distillation", "document"] | None,
     typer.Option(
         "--compiler",
         envvar="PMEM_COMPILER",
-        help="How atoms become weights: one pass of a trained network, or seconds of gradient steps each on any base "
-        "model. By default what the memory was made with; the hypernetwork for a new one.",
+        help="How text becomes weights: one pass of a trained network, sentence by sentence (hypernetwork) or chunk by "
+        "chunk (document), or seconds of gradient steps each on any base model (distillation). By default what the "
+        "memory was made with; the hypernetwork for a new one.",
         show_default=False,
     ),
 ]

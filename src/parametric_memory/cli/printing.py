@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -89,6 +89,8 @@ def show_route(route: Route) -> None:
     shown = [*route.selected, *route.rejected[:REJECTED]]
     if shown:
         console.print(_routed(shown, taken=len(route.selected)))
+    if route.timings:
+        console.print(_stages(route.timings), style="dim")
     if len(route.rejected) > REJECTED:
         hint(f"{len(route.rejected) - REJECTED} more were considered; --json has all of them")
 
@@ -130,26 +132,36 @@ def place(citation: Citation) -> str:
 
 def cost(answer: Answer) -> str:
     """Return what an answer cost, in words."""
-    stages = ", ".join(f"{name} {ms:.0f}" for name, ms in answer.timings.items())
     usage = answer.usage
     return (
         f"{answer.mode}: {usage.prompt_tokens} prompt tokens, {usage.knowledge_tokens} of them knowledge; "
-        f"{sum(answer.timings.values()):.0f} ms" + (f" ({stages})" if stages else "")
+        f"{_stages(answer.timings)}"
     )
+
+
+def _stages(timings: Mapping[str, float]) -> str:
+    stages = ", ".join(f"{name} {ms:.0f}" for name, ms in timings.items())
+    return f"{sum(timings.values()):.0f} ms" + (f" ({stages})" if stages else "")
 
 
 def _routed(atoms: Sequence[RoutedAtom], *, taken: int | None = None) -> Table:
     """Return atoms with scores; with `taken`, the first so many are ticked and the reasons are given."""
     table = _table()
-    for name in ("score", "share", *(("", "because") if taken is not None else ())):
-        table.add_column(name, justify="right" if name in {"score", "share"} else "left", no_wrap=True)
+    numbers = ("score", *(("cosine", "BM25") if taken is not None else ()), "share")
+    for name in (*numbers, *(("", "because") if taken is not None else ())):
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
     table.add_column("atom", ratio=1)
     for place_, routed in enumerate(atoms):
         share = "" if routed.share is None else f"{routed.share:.0%}"
         why = () if taken is None else ("✓" if place_ < taken else "", routed.reason)
+        own = () if taken is None else (_number(routed.dense, ".2f"), _number(routed.lexical, ".1f"))
         style = "dim" if taken is not None and place_ >= taken else ""
-        table.add_row(f"{routed.score:.2f}", share, *why, _plain(routed.atom.statement), style=style)
+        table.add_row(f"{routed.score:.2f}", *own, share, *why, _plain(routed.atom.statement), style=style)
     return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _table(*, wide: bool = True) -> Table:

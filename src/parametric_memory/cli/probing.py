@@ -8,39 +8,44 @@ from typing import Annotated, Any
 import typer
 
 from parametric_memory.cli.memory import open_memory
-from parametric_memory.cli.options import AsJson, Base, CheckpointFolder, ConfigFile
+from parametric_memory.cli.options import AsJson, Base, CheckpointFolder, ConfigFile, DocumentCheckpoint
 from parametric_memory.cli.printing import show_json, show_table, stdout
 from parametric_memory.cli.progress import progress
 
 
 def probe(  # noqa: PLR0913, PLR0917 - one option each
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of files of questions.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Takes NAME.json for each probe, and probes.md.")],
     names: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="off_topic, counterfactual, length, stored, two_hop, paraphrase, disagreement; all by default.",
+            help="off_topic, counterfactual, length, stored, two_hop, paraphrase, disagreement, niah; all by default.",
         ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of files of questions; niah needs none.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Questions of each sample.")] = 50,
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
     lengths: Annotated[
-        str, typer.Option(metavar="N,N", help="Tokens that documents are padded to: length.")
+        str, typer.Option(metavar="N,N", help="Tokens that documents are padded to: length; of haystacks: niah.")
     ] = "128,512,2048,8192",
     stored: Annotated[str, typer.Option(metavar="N,N", help="Atoms that memories hold: stored.")] = "100,1000,10000",
     base: Base = None,
     checkpoint: CheckpointFolder = None,
+    document_checkpoint: DocumentCheckpoint = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Probe a memory: harm, conflict, length, growth, hops, wordings, disagreement."""
+    """Probe a memory: harm, conflict, length, growth, hops, wordings, disagreement, needles in haystacks."""
     from parametric_memory.evaluation.probes import run_probes
 
     with progress() as show:
         results = run_probes(
             names or [], data, out=out, limit=limit, seed=seed, lengths=_numbers(lengths), stored=_numbers(stored),
-            open_memory=lambda path: open_memory(path, base=base, checkpoint=checkpoint, config=config, make=True),
+            open_memory=lambda path: open_memory(
+                path, base=base, checkpoint=checkpoint, config=config, documents=document_checkpoint, make=True
+            ),
             progress=lambda what, done, total: show(what, done, total, f"{done}/{total}"),
         )  # fmt: skip
     if as_json:

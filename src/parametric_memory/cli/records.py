@@ -36,6 +36,7 @@ def route_record(route: Route) -> dict[str, Any]:
         "threshold": route.threshold,
         "selected": [_routed_record(routed) for routed in route.selected],
         "rejected": [_routed_record(routed) for routed in route.rejected],
+        "timings": dict(route.timings),
     }
 
 
@@ -59,9 +60,12 @@ def _routed_record(routed: RoutedAtom) -> dict[str, Any]:
     return {
         **routed.atom.record(),
         "score": routed.score,
+        "dense": routed.dense,
+        "lexical": routed.lexical,
         "weight": routed.weight,
         "share": routed.share,
         "reason": routed.reason,
+        "tokens": [{"start": t.span.start, "end": t.span.end, "share": t.share} for t in routed.tokens],
     }
 
 

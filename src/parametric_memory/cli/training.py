@@ -38,8 +38,13 @@ def hypernetwork(  # noqa: PLR0913, PLR0917 - one option each
     examples: Annotated[int | None, typer.Option(min=1, help="Questions that are drawn from; all by default.")] = None,
     synthetic: Annotated[int | None, typer.Option(min=0, help="Questions about a synthetic world beside them.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Questions a step.")] = None,
+    compiler: Annotated[
+        Literal["hypernetwork", "document"] | None,
+        typer.Option(help="Of atoms (by default), or of documents, chunk by chunk.", show_default=False),
+    ] = None,
     layers: Annotated[int | None, typer.Option(min=1, help="Adapted layers, counted from the last.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Width of a code.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Of a document compiler's adapters.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the order, the distractors and the initial weights.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from what --out holds.")] = True,
@@ -55,8 +60,8 @@ def hypernetwork(  # noqa: PLR0913, PLR0917 - one option each
 
     _use(threads)
     given = _given(
-        steps=steps, examples=examples, synthetic=synthetic, batch_size=batch_size, layers=layers, width=width,
-        seed=seed,
+        steps=steps, examples=examples, synthetic=synthetic, batch_size=batch_size, compiler=compiler,
+        layers=layers, width=width, rank=rank, seed=seed,
     )  # fmt: skip
     config = replace(read_toml(recipe, TrainingConfig) if recipe else TrainingConfig(), **given)
     if dry_run:

@@ -7,8 +7,9 @@ short vector per token, and the token ids); `materialise` turns it into a micro-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, TypeAlias
 
@@ -16,17 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from parametric_memory.adapters.payload import pack, unpack
-from parametric_memory.errors import AdapterMismatchError, CompilationError, CorruptAdapterError
+from parametric_memory.errors import AdapterMismatchError, CheckpointError, CompilationError, CorruptAdapterError
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
-from parametric_memory.hypernetwork.network import directions, features
+from parametric_memory.hypernetwork.network import AtomHypernetwork, directions, features
 from parametric_memory.hypernetwork.states import pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
-from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, TokenGates
+from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, Span, TokenGates, TokenShare
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
 MAX_READ = 4096
+#: Questions whose states are kept: an ask gates its candidates and then its route.
+_QUESTIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +48,18 @@ class HypernetworkCompiler:
 
         Raises:
             AdapterMismatchError: If the checkpoint was trained on another base model.
+            CheckpointError: If it is of a document compiler.
         """
-        if checkpoint.spec.base_fingerprint != fingerprint:
-            raise AdapterMismatchError(
-                f"using a hypernetwork trained on {checkpoint.spec.base_model}: the loaded base model has other "
-                "weights; load that base model, or train a hypernetwork for this one with `pmem train hypernetwork`",
-                expected=checkpoint.spec.base_fingerprint,
-                actual=fingerprint,
+        checkpoint.check_base(fingerprint)
+        if not isinstance(checkpoint.network, AtomHypernetwork):
+            raise CheckpointError(
+                f"compiling atoms for {checkpoint.spec.base_model}: the checkpoint is of a document compiler; open it "
+                'with compiler="document"'
             )
         self._model, self._tokenizer, self._checkpoint = model, tokenizer, checkpoint
         self._device = next(model.parameters()).device
         self._network = checkpoint.network.to(self._device)
+        self._states_of = lru_cache(_QUESTIONS)(self._read_question)
 
     @property
     def name(self) -> str:
@@ -71,6 +75,11 @@ class HypernetworkCompiler:
     def checkpoint(self) -> Checkpoint:
         """The checkpoint in use, with the prompt it was trained with."""
         return self._checkpoint
+
+    @property
+    def reranking(self) -> Mapping[str, float] | None:
+        """How far a router may believe the gates, if the checkpoint knows."""
+        return self._checkpoint.reranking
 
     @torch.inference_mode()
     def compile(self, atoms: Sequence[Atom]) -> list[AtomCode]:
@@ -130,14 +139,10 @@ class HypernetworkCompiler:
         """
         if not codes:
             return TokenGates((), (), 1.0)
-        us = [self._decode(code)[0] for code in codes]
+        us, tokens = zip(*map(self._decode, codes), strict=True)
         lengths = [len(u) for u in us]
-        ids = torch.tensor(
-            [prompt_ids(self._tokenizer, self._checkpoint.prompt.conversation(question))], device=self._device
-        )
-        layer = self._network.config.first_layer
-        seen = torch.ones_like(ids, dtype=torch.bool)
-        states = states_at(self._model, ids, seen, [layer])[layer]
+        states = self._states_of(question)
+        seen = torch.ones(states.shape[:2], dtype=torch.bool, device=self._device)
         together = torch.cat(us)[None]
         present = torch.ones(together.shape[:2], dtype=torch.bool, device=self._device)
         gates = self._network.gates(together, present, states, seen)
@@ -148,7 +153,18 @@ class HypernetworkCompiler:
             ranks=tuple(tuple(torch.cat(pair).tolist()) for pair in zip(speaking, starting, strict=True)),
             shares=tuple(float(share.sum()) for share in shares),
             nothing=float(gates.inside[0, -1].exp()),
+            tokens=tuple(
+                tuple(map(TokenShare, spans, share.tolist()))
+                for spans, share in zip(token_spans(self._tokenizer, tokens), shares, strict=True)
+            ),
         )
+
+    def _read_question(self, question: str) -> Tensor:
+        """Return the states of a question's prompt at the first adapted layer, (1, tokens, d_model): no adapter's."""
+        ids = prompt_ids(self._tokenizer, self._checkpoint.prompt.conversation(question))
+        read = torch.tensor([ids], device=self._device)
+        layer = self._network.config.first_layer
+        return states_at(self._model, read, torch.ones_like(read, dtype=torch.bool), [layer])[layer]
 
     def _pieces(self, ids: Sequence[list[int]]) -> list[_Piece]:
         """Cut the atoms' tokens into pieces that the encoder can take."""
@@ -219,6 +235,23 @@ def _split(together: LoraFactors, lengths: Sequence[int]) -> list[LoraFactors]:
     A = zip(*(half.split_with_sizes(lengths) for half in together.A.chunk(2)), strict=True)
     B = zip(*(half.split_with_sizes(lengths, dim=1) for half in together.B.chunk(2, dim=1)), strict=True)
     return [LoraFactors(torch.cat(a), torch.cat(b, dim=1)) for a, b in zip(A, B, strict=True)]
+
+
+def token_spans(tokenizer: Tokenizer, tokens: Sequence[Tensor]) -> list[list[Span]]:
+    """Return where each token of atoms' texts stands in the text; nothing for an atom whose tokens do not say.
+
+    Args:
+        tokenizer: The base model's.
+        tokens: Token ids per atom, (T,), as `atom_ids` gave them.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        return [[] for _ in tokens]
+    ids = [one.tolist() for one in tokens]
+    texts = tokenizer.batch_decode(ids, clean_up_tokenization_spaces=False)
+    read = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    # Each text stood behind a space.
+    places = [[Span(max(0, start - 1), max(0, end - 1)) for start, end in found] for found in read["offset_mapping"]]
+    return [spans if again == own else [] for spans, again, own in zip(places, read["input_ids"], ids, strict=True)]
 
 
 def _failure(atom: Atom, problem: str) -> CompilationError:

@@ -69,6 +69,10 @@ class Desk:
         held = memory.stats()
         return held.documents, held.atoms
 
+    def fill_chunks(self, sheet: str) -> None:
+        """Add a sheet's documents to its memory of chunks, those that are not there."""
+        _ = self.library(sheet).chunked
+
     def answer(self, sheet: str, system: str, begin: int, end: int) -> list[Row]:
         """Return a system's answers to the questions from ``begin`` to ``end``, as lines of ``answers.jsonl``."""
         library = self.library(sheet)
@@ -87,6 +91,7 @@ class Desk:
     def close(self) -> None:
         """Close the memory that is open; the parts stay."""
         if self._open is not None:
+            self._open[1].close()
             self._open[1].memory.close()
         self._open = None
 

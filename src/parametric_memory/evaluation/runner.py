@@ -28,7 +28,7 @@ from parametric_memory.evaluation.datasets import Question, dataset_name, read_q
 from parametric_memory.evaluation.desk import Desk, OpenMemory, Row, Sheet, desk_in_process, sheets_of
 from parametric_memory.evaluation.jobs import Call, Job, work_through
 from parametric_memory.evaluation.machine import circumstances, command
-from parametric_memory.evaluation.report import figures, render
+from parametric_memory.evaluation.report import figures, render, stated
 from parametric_memory.evaluation.systems import GENERATION, SYSTEMS, Library, LibrarySystem, Setting, depends_on
 from parametric_memory.evaluation.timings import measure
 from parametric_memory.memory import ParametricMemory
@@ -109,7 +109,8 @@ def evaluate(
                 | figures(run.rows(sheet), _timings(out / "timings.json", desk, sheet, systems, timed, report))
                 for sheet in sheets
             }
-    results = {"settings": settings, "datasets": datasets}
+            answers = {sheet.name: run.rows(sheet) for sheet in sheets}
+    results = {"settings": settings, "datasets": datasets, "stated": stated(answers)}
     (out / "report.md").write_text(render(results, command=command()), encoding="utf-8")
     return _write(out / "results.json", results)
 
@@ -184,8 +185,9 @@ class _Run:
         self.held: dict[str, dict[str, int]] = {}
 
     def go(self, calls: Sequence[Call]) -> None:
-        """Fill the memories, and ask of each what has not been asked."""
-        work_through(calls, [partial(self._fill, sheet) for sheet in self._sheets])
+        """Fill the memories, and ask of each what has not been asked; the largest first, lest all wait for it alone."""
+        by_size = sorted(self._sheets, key=lambda sheet: -sum(len(asked.document) for asked in sheet.documents))
+        work_through(calls, [partial(self._fill, sheet) for sheet in by_size])
         for call in calls:
             call("close")
 
@@ -205,6 +207,8 @@ class _Run:
     def _fill(self, sheet: Sheet, call: Call) -> list[Job]:
         self._report("reading documents", len(self.held), len(self._sheets))
         documents, atoms = call("fill", sheet.name)
+        if any(system.startswith("document") for system in self._systems):
+            call("fill_chunks", sheet.name)
         self.held[sheet.name] = {"documents": documents, "atoms": atoms}
         logger.info("evaluating %s: the memory holds %d documents, %d atoms", sheet.name, documents, atoms)
         return [partial(self._ask, part) for part in self._parts[sheet.name]]
@@ -231,9 +235,9 @@ def _timings(
     key = f"{sheet.folder.name}:{len(asked)}"
     if not set(systems) <= set(measured.get(key, ())):
         held = desk.library(sheet.name)
-        library = Library(held.memory, setting=held.setting, remember=False)
-        compared = [LibrarySystem(system, library, SYSTEMS[system]) for system in systems]
-        measured[key] = measure(compared, asked, report)
+        with closing(Library(held.memory, setting=held.setting, remember=False)) as library:
+            compared = [LibrarySystem(system, library, SYSTEMS[system]) for system in systems]
+            measured[key] = measure(compared, asked, report)
         _write(path, measured)
     return {name: measured[key][name] for name in systems}
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,18 @@ class HypernetworkConfig:
     gated: bool = True
     floored: bool = True
     starts: bool = True
+
+    @property
+    def read_layers(self) -> tuple[int, ...]:
+        """The layers at whose inputs atoms are read, beside their token embeddings."""
+        return self.middle_layer, self.first_layer
+
+
+class Measured(Protocol):
+    """A hypernetwork that knows, per adapted layer, the sink (d_in,) and the mean norm of the target's inputs."""
+
+    sink: Tensor
+    input_norm: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +188,7 @@ class AtomHypernetwork(nn.Module):
         rows = codes.shape[0]
         x = torch.cat([codes, self.nothing.expand(rows, -1, -1).to(codes)], dim=1)
         mask = pad(mask, (0, 1), value=True)
-        asked = self.question(_rms(question))
+        asked = self.question(rms(question))
         for layer in self.cross:
             x = layer(x, asked, tgt_key_padding_mask=~mask, memory_key_padding_mask=~question_mask)
         logits = self.gate(self.gate_norm(x)).float().masked_fill(~mask[..., None], -1e4)
@@ -204,9 +217,9 @@ def features(states: Mapping[int, Tensor], config: HypernetworkConfig) -> Tensor
 
     Each is RMS-normalised; the token before goes with each token, so that a key can know what it follows.
     """
-    embedding = _rms(states[0])
+    embedding = rms(states[0])
     before = pad(embedding[..., :-1, :], (0, 0, 1, 0))
-    return torch.cat([embedding, before, _rms(states[config.middle_layer]), _rms(states[config.first_layer])], dim=-1)
+    return torch.cat([embedding, before, rms(states[config.middle_layer]), rms(states[config.first_layer])], dim=-1)
 
 
 def directions(model: nn.Module, ids: Tensor) -> Tensor:
@@ -226,20 +239,30 @@ def config_for(model: nn.Module, *, layers: int, width: int = 320, **switches: b
         width: Of a code.
         switches: ``gated``, ``floored``, ``starts`` (see `HypernetworkConfig`).
     """
-    blocks = layers_of(model)
-    down = blocks[-1].get_submodule("mlp.down_proj")
-    first = len(blocks) - layers
-    heads = next(n for n in (5, 4, 6, 2, 1) if width % n == 0)
+    d_model, d_in, depth = sizes_of(model)
+    first = depth - layers
     return HypernetworkConfig(
-        d_model=int(down.out_features),  # type: ignore[arg-type]
-        d_in=int(down.in_features),  # type: ignore[arg-type]
+        d_model=d_model,
+        d_in=d_in,
         first_layer=first,
         middle_layer=first // 2,
         layers=layers,
         width=width,
-        heads=heads,
+        heads=heads_for(width),
         **switches,
     )
+
+
+def sizes_of(model: nn.Module) -> tuple[int, int, int]:
+    """Return the width of a base model's states, of what its ``down_proj`` is given, and its number of layers."""
+    blocks = layers_of(model)
+    down = blocks[-1].get_submodule("mlp.down_proj")
+    return int(down.out_features), int(down.in_features), len(blocks)  # type: ignore[arg-type]
+
+
+def heads_for(width: int) -> int:
+    """Return a number of attention heads that divides a width."""
+    return next(n for n in (5, 4, 6, 2, 1) if width % n == 0)
 
 
 @torch.no_grad()
@@ -262,28 +285,50 @@ def calibrate(
         prompts: Token ids of some prompts, (tokens,) each.
         answers: Token ids of their answers.
     """
+    texts = [torch.cat(pair) for pair in zip(prompts, answers, strict=True)]
+    starts = [torch.arange(1, len(ids)) == len(prompt) - 1 for ids, prompt in zip(texts, prompts, strict=True)]
+    start = torch.cat(starts).float()
+    for layer, x in enumerate(measure_inputs(network, model, targets, texts)):
+        start = start.to(x)
+        gram = x.T @ x
+        ridge = 0.02 * gram.diagonal().mean() * torch.eye(len(gram), device=x.device)
+        probe = torch.linalg.solve(gram + ridge, x.T @ start)
+        sink = network.sink[layer].to(x)
+        probe = probe - (probe @ sink) * sink
+        at_start = (x @ probe)[start > 0].mean()
+        network.probe.data[layer] = probe / at_start * network.input_norm[layer].to(x)
+
+
+@torch.no_grad()
+def measure_inputs(
+    network: Measured, model: nn.Module, targets: Sequence[str], texts: Sequence[Tensor]
+) -> list[Tensor]:
+    """Fill in the sinks and the norms of what the targets are given, and return it.
+
+    Args:
+        network: Changed in place.
+        model: The base model.
+        targets: Its adapted modules, lowest first.
+        texts: Token ids, (tokens,) each.
+
+    Returns:
+        Per target (positions, d_in), of all texts together, without position 0 of each.
+    """
     inputs: dict[str, list[Tensor]] = {target: [] for target in targets}
-    starts = []
-    for prompt, answer in zip(prompts, answers, strict=True):
-        ids = torch.cat([prompt, answer])
+    for ids in texts:
         for target, x in module_inputs(model, ids[None], targets).items():
             inputs[target].append(x)
-        starts.append(torch.arange(1, len(ids)) == len(prompt) - 1)
-    start = torch.cat(starts).float()
+    made = []
     for layer, target in enumerate(targets):
         sink = inputs[target][0][0]
         network.sink[layer] = sink / sink.norm()
-        x = torch.cat([one[1:] for one in inputs[target]])  # (positions, d_in), without position 0
-        network.input_norm[layer] = x.norm(dim=-1).mean()
-        gram = x.T @ x
-        ridge = 0.02 * gram.diagonal().mean() * torch.eye(len(gram))
-        probe = torch.linalg.solve(gram + ridge, x.T @ start)
-        probe = probe - (probe @ network.sink[layer]) * network.sink[layer]
-        at_start = (x @ probe)[start > 0].mean()
-        network.probe.data[layer] = probe / at_start * network.input_norm[layer]
+        made.append(torch.cat([one[1:] for one in inputs[target]]))
+        network.input_norm[layer] = made[-1].norm(dim=-1).mean()
+    return made
 
 
-def _rms(x: Tensor) -> Tensor:
+def rms(x: Tensor) -> Tensor:
+    """Return vectors, (..., d), each divided by its root mean square."""
     x = x.float()
     return x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + 1e-6)
 

@@ -139,10 +139,19 @@ def continue_from(model: nn.Module, states: Tensor, mask: Tensor, layer: int) ->
     return normed
 
 
+def logits_of(model: nn.Module, hidden: Tensor) -> Tensor:
+    """Return the logits, (…, vocabulary), of what `continue_from` returns, capped as Gemma 2 caps them."""
+    model_: Any = model
+    logits: Tensor = model_.get_output_embeddings()(hidden)
+    cap = getattr(model_.config, "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
 @torch.no_grad()
 def module_inputs(model: nn.Module, ids: Tensor, targets: Sequence[str]) -> dict[str, Tensor]:
     """Return what each target module is given when the bare model reads `ids` (1, tokens): (tokens, d_in) by target."""
     modules = {target: model.get_submodule(target) for target in targets}
+    ids = ids.to(next(model.parameters()).device)
     with inputs_kept(list(modules.values())) as kept:
         decoder_of(model)(input_ids=ids, use_cache=False)
     return {target: kept[module][0].float() for target, module in modules.items()}

@@ -14,7 +14,7 @@ from parametric_memory.config import IngestConfig
 from parametric_memory.errors import ExtractionError
 from parametric_memory.ingest.passages import split
 from parametric_memory.protocols import Extractor
-from parametric_memory.types import Atom, Document, stable_id
+from parametric_memory.types import Atom, AtomKind, Document, Span, stable_id
 
 
 def extract_document(document: Document, extractor: Extractor, config: IngestConfig | None = None) -> list[Atom]:
@@ -26,6 +26,14 @@ def extract_document(document: Document, extractor: Extractor, config: IngestCon
     config = config or IngestConfig()
     passages = split(document, max_chars=config.passage_chars)
     return number((atom for passage in passages for atom in extractor.extract(passage)), document)
+
+
+def whole(document: Document) -> list[Atom]:
+    """Return a document in which no sentence was found, such as a heading, as one atom; none if it is blank."""
+    text = " ".join(document.text.split())
+    if not text:
+        return []
+    return number([Atom("", AtomKind.FACT, text, text, document.id, Span(0, len(document.text)))], document)
 
 
 def number(atoms: Iterable[Atom], document: Document) -> list[Atom]:

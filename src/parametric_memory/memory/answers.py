@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
-from parametric_memory.types import Answer, Citation, ComposedAdapter, Conversation, Document, Route, RoutedAtom
+from parametric_memory.config import Fallback, MemoryConfig
+from parametric_memory.errors import AbstainedError
+from parametric_memory.types import (
+    Answer,
+    Candidate,
+    Citation,
+    ComposedAdapter,
+    Conversation,
+    Document,
+    Route,
+    RoutedAtom,
+)
 
-Mode: TypeAlias = Literal["atoms", "hybrid", "in_context", "closed_book"]
-MODES: tuple[Mode, ...] = ("atoms", "hybrid", "in_context", "closed_book")
+Mode: TypeAlias = Literal["atoms", "hybrid", "hybrid_unsure", "in_context", "closed_book"]
+FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class Stopwatch:
     """Milliseconds by stage, in the order in which stages were entered; a stage entered twice adds up."""
 
-    def __init__(self) -> None:
-        self.stages: dict[str, float] = {}
+    def __init__(self, stages: Mapping[str, float] | None = None) -> None:
+        self.stages: dict[str, float] = dict(stages or {})
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -35,12 +47,14 @@ class Prepared:
     """An answer before the base model has spoken.
 
     ``answer`` lacks its text and the tokens of the base model, ``conversation`` is what would be read, and ``adapter``
-    is what would be injected meanwhile (None for the bare base model).
+    is what would be injected meanwhile (None for the bare base model). ``said`` is the text where the base model is not
+    to be asked, because the memory abstains and says so.
     """
 
     answer: Answer
     conversation: Conversation
     adapter: ComposedAdapter | None
+    said: str | None = None
 
 
 class AnswerStream:
@@ -74,10 +88,48 @@ class AnswerStream:
             yield piece
 
 
+def said_instead(route: Route, config: MemoryConfig, fallback: Fallback | None) -> str | None:
+    """Return what is said in place of an answer; None if the base model is asked, with or without atoms.
+
+    Args:
+        route: The question's.
+        config: The memory's.
+        fallback: What the caller wants if the route is empty; None for what is configured.
+
+    Raises:
+        AbstainedError: If the route is empty and that is to be an error.
+        ValueError: If there is no such fallback.
+    """
+    chosen = config.fallback if fallback is None else fallback
+    if chosen not in FALLBACKS:
+        raise ValueError(f"asking with fallback={chosen!r}: expected one of {', '.join(FALLBACKS)}")
+    if not route.abstained or chosen == "base":
+        return None
+    if chosen == "raise":
+        raise AbstainedError(
+            f"answering {route.query!r}: nothing in the memory answers it (confidence {route.confidence:.2f}, at least "
+            f"{route.threshold:.2f} is needed); add what is missing, ask in other words, or choose another fallback",
+            route=route,
+        )
+    # Who asks for words gets some; who only configured none has the base model answer, as ever.
+    return config.unknown if config.unknown is not None or fallback is None else MemoryConfig().unknown
+
+
 def citation(atom: RoutedAtom, document: Document) -> Citation:
     """Return where an atom was read: its span, and the characters there."""
     span = atom.atom.span
     return Citation(atom.atom.id, document.id, document.source, span, span.of(document.text))
+
+
+def with_scores(route: Route, candidates: Sequence[Candidate]) -> Route:
+    """Return a route whose atoms have the scores of the candidates that they were: the keys' cosine, and BM25."""
+    found = {candidate.atom.id: candidate for candidate in candidates}
+
+    def scored(atoms: Sequence[RoutedAtom]) -> tuple[RoutedAtom, ...]:
+        known = [(routed, found.get(routed.atom.id)) for routed in atoms]
+        return tuple(replace(r, dense=c.dense, lexical=c.lexical) if c is not None else r for r, c in known)
+
+    return replace(route, selected=scored(route.selected), rejected=scored(route.rejected))
 
 
 def best_first(route: Route, limit: int) -> Sequence[RoutedAtom]:

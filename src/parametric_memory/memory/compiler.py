@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from parametric_memory.backends import HuggingFaceBackend
-from parametric_memory.compilers import DistillationCompiler, HypernetworkCompiler
-from parametric_memory.config import DistillationConfig, PromptConfig
+from parametric_memory.compilers import DistillationCompiler, DocumentCompiler, HypernetworkCompiler
+from parametric_memory.config import IngestConfig, MemoryConfig, PromptConfig
 from parametric_memory.errors import CheckpointError, ConfigError, StoreNotFoundError
 from parametric_memory.hypernetwork.checkpoint import load_checkpoint, shipped_checkpoint
-from parametric_memory.protocols import Compiler
+from parametric_memory.ingest import PassageExtractor, RuleExtractor
+from parametric_memory.protocols import Compiler, Extractor
 from parametric_memory.store import AtomStore
 
-CompilerKind: TypeAlias = Literal["hypernetwork", "distillation"]
+CompilerKind: TypeAlias = Literal["hypernetwork", "distillation", "document"]
 
 
 def compiler_kind(path: Path | str, wanted: str | None) -> str:
     """Return the kind that is wanted, or that of the store at a path; a hypernetwork if neither says.
 
     Raises:
-        ConfigError: If it is neither a hypernetwork nor distillation that is wanted.
+        ConfigError: If what is wanted is no kind of compiler.
     """
     if wanted is not None and wanted not in get_args(CompilerKind):
         raise ConfigError(
@@ -35,19 +36,26 @@ def compiler_kind(path: Path | str, wanted: str | None) -> str:
     return kind if kind in get_args(CompilerKind) else "hypernetwork"
 
 
+def extractor_for(compiler: Compiler, config: IngestConfig) -> Extractor:
+    """Return what makes the atoms of a compiler: chunks for one of documents, sentences for any other."""
+    if isinstance(compiler, DocumentCompiler):
+        return PassageExtractor()
+    return RuleExtractor(max_chars=config.max_atom_chars)
+
+
 def compiler_for(
-    backend: HuggingFaceBackend, kind: str, *, checkpoint: str | Path | None, config: DistillationConfig
+    backend: HuggingFaceBackend, kind: str, *, checkpoint: str | Path | None, config: MemoryConfig
 ) -> tuple[Compiler, PromptConfig]:
     """Return a compiler for the backend's base model, and the wording that its adapters are made for.
 
     Args:
         backend: Holds the base model.
-        kind: ``hypernetwork`` or ``distillation``.
+        kind: ``hypernetwork``, ``document`` or ``distillation``.
         checkpoint: Folder of a hypernetwork; the one in the package if None. Distillation has none.
-        config: Of distillation.
+        config: Of distillation, and the document compiler's checkpoint where none is given.
 
     Raises:
-        CheckpointError: If there is no hypernetwork for this base model.
+        CheckpointError: If there is no hypernetwork of this kind for this base model.
         ConfigError: If a checkpoint is given for distillation.
         AdapterMismatchError: If the checkpoint was trained on another base model.
         UnsupportedModelError: If the base model has no modules that distillation can adapt.
@@ -60,9 +68,12 @@ def compiler_for(
                 "the hypernetwork"
             )
         distillation = DistillationCompiler(
-            model, tokenizer, base_model=backend.base_model, fingerprint=fingerprint, config=config
+            model, tokenizer, base_model=backend.base_model, fingerprint=fingerprint, config=config.distillation
         )
         return distillation, distillation.prompt
+    if kind == "document":
+        trained = load_checkpoint(_document_folder(backend, checkpoint or config.document_checkpoint))
+        return DocumentCompiler(model, tokenizer, trained, fingerprint=fingerprint), trained.prompt
     folder = Path(checkpoint) if checkpoint else shipped_checkpoint(fingerprint)
     if folder is None:
         raise CheckpointError(
@@ -72,3 +83,15 @@ def compiler_for(
         )
     trained = load_checkpoint(folder)
     return HypernetworkCompiler(model, tokenizer, trained, fingerprint=fingerprint), trained.prompt
+
+
+def _document_folder(backend: HuggingFaceBackend, given: str | Path | None) -> Path:
+    folder = Path(given) if given else shipped_checkpoint(backend.fingerprint, "document")
+    if folder is None:
+        raise CheckpointError(
+            f"loading the document compiler for {backend.base_model}: the package has no checkpoint for this base "
+            "model; train one with `pmem train hypernetwork --compiler document --base …` and pass its folder as "
+            "checkpoint= (--checkpoint); to compare with it, as --document-checkpoint or document_checkpoint in the "
+            "configuration"
+        )
+    return folder

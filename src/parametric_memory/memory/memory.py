@@ -1,16 +1,14 @@
 """`ParametricMemory`: the verbs. It wires the rooms together and does nothing clever of its own.
 
 add:  read → extract → encode_keys → compile → store.put
-ask:  encode_query → candidates → route → gate → adapters → compose → inject + generate → Answer
+ask:  encode_query → candidates → rerank → route → gate → adapters → compose → inject + generate → Answer
 
 Every arrow is a public method, so that one can stop, look, change, and go on.
 """
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, replace
@@ -18,17 +16,49 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from parametric_memory.adapters import compose, export_peft
+from parametric_memory.adapters import compose
 from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
-from parametric_memory.config import GenerationConfig, MemoryConfig, PromptConfig
+from parametric_memory.config import Fallback, GenerationConfig, MemoryConfig, PromptConfig
+from parametric_memory.conversation import Resolve, standalone_question
 from parametric_memory.errors import CompilationError, ExtractionError, IngestError
-from parametric_memory.ingest import RuleExtractor, extract_document
-from parametric_memory.memory.answers import MODES, AnswerStream, Mode, Prepared, Stopwatch, best_first, citation
-from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind
+from parametric_memory.ingest import extract_document
+from parametric_memory.memory.adding import Progress, add_document, event
+from parametric_memory.memory.answers import (
+    MODES,
+    AnswerStream,
+    Mode,
+    Prepared,
+    Stopwatch,
+    best_first,
+    citation,
+    said_instead,
+    with_scores,
+)
+from parametric_memory.memory.calibrating import (
+    Calibrated,
+    CalibrationReport,
+    Labelled,
+    calibrate,
+    gated,
+    labelled,
+)
+from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind, extractor_for
+from parametric_memory.memory.exporting import export
+from parametric_memory.memory.reranking import read_by_gates, reranking_of, router_for
+from parametric_memory.memory.snippet import passages
 from parametric_memory.memory.sources import documents_of
-from parametric_memory.protocols import Backend, Compiler, Extractor, GatingCompiler, KeyEncoder, Router
-from parametric_memory.routing import SentenceTransformerEncoder, SimilarityRouter
-from parametric_memory.store import AtomStore, Receipt, Stats
+from parametric_memory.protocols import (
+    Backend,
+    Compiler,
+    Extractor,
+    GatingCompiler,
+    KeyEncoder,
+    RerankingCompiler,
+    Router,
+)
+from parametric_memory.routing import SentenceTransformerEncoder
+from parametric_memory.routing.hops import join, next_question
+from parametric_memory.store import AtomStore, Stats
 from parametric_memory.types import (
     Answer,
     Atom,
@@ -40,6 +70,7 @@ from parametric_memory.types import (
     ComposedAdapter,
     Conversation,
     Document,
+    Message,
     Metadata,
     Query,
     Route,
@@ -47,10 +78,6 @@ from parametric_memory.types import (
     Usage,
 )
 
-logger = logging.getLogger(__name__)
-#: Atoms of one document that are compiled and committed together.
-PART = 1024
-Progress: TypeAlias = Callable[[Document, int, int], None]
 Filters: TypeAlias = Mapping[str, Scalar | Sequence[Scalar]]
 
 
@@ -71,8 +98,12 @@ class ParametricMemory:
         extractor: Extractor | None = None,
         prompt: PromptConfig | None = None,
         config: MemoryConfig | None = None,
+        resolve: Resolve = standalone_question,
     ) -> None:
         """Wire the parts and open the store at `path`, making it if it is not there.
+
+        `resolve` makes a follow-up stand alone, given the turns before it: rules for English, unless something better
+        is passed, here or later as the attribute.
 
         Raises:
             AdapterMismatchError: If the store was made for another base model, compiler or key encoder.
@@ -80,9 +111,10 @@ class ParametricMemory:
         """
         self.config = config or MemoryConfig()
         self.backend, self.compiler, self.key_encoder = backend, compiler, key_encoder
-        self.router: Router = router or SimilarityRouter(self.config.routing)
-        self.extractor: Extractor = extractor or RuleExtractor(max_chars=self.config.ingest.max_atom_chars)
+        self.router: Router = router or router_for(compiler, self.config.routing)
+        self.extractor: Extractor = extractor or extractor_for(compiler, self.config.ingest)
         self.prompt = prompt or PromptConfig()
+        self.resolve: Resolve = resolve
         self.store = AtomStore.open(
             Path(path),
             spec=compiler.spec,
@@ -91,6 +123,7 @@ class ParametricMemory:
             compiler=compiler.name,
             config=self.config.store,
         )
+        self.calibrated = Calibrated.read(self.store.path)
         self._disabled: ContextVar[bool] = ContextVar("parametric_memory_disabled", default=False)
 
     @classmethod
@@ -115,6 +148,7 @@ class ParametricMemory:
             path: Folder of the memory; made if it is not there.
             key_encoder: The built-in alias, a local folder, or a hub id of a sentence-transformers model.
             compiler: ``hypernetwork``: one forward pass, with a checkpoint trained on this base model.
+                ``document``: one adapter per chunk of a document, also in one pass, with a checkpoint of its own.
                 ``distillation``: seconds of gradient steps an atom, on any base model. By default what the memory at
                 `path` was made with, and the hypernetwork for a new one.
             checkpoint: Folder of a hypernetwork trained on this base model; by default the one in the package.
@@ -136,7 +170,7 @@ class ParametricMemory:
         )
         config = config or MemoryConfig()
         kind = compiler_kind(path, compiler)
-        made, prompt = compiler_for(backend, kind, checkpoint=checkpoint, config=config.distillation)
+        made, prompt = compiler_for(backend, kind, checkpoint=checkpoint, config=config)
         encoder = SentenceTransformerEncoder(
             resolve_key_encoder(key_encoder, cache_dir=cache_dir),
             name=str(key_encoder),
@@ -184,7 +218,7 @@ class ParametricMemory:
                 errors.append({"source": getattr(document, "source", ""), "error": str(document)})
                 continue
             try:
-                events = self._add_document(document, progress)
+                events = add_document(self, document, progress)
             except (ExtractionError, CompilationError) as error:
                 # One document's trouble is not the others'; what of it was stored stays, and adding it again goes on.
                 errors.append({"source": document.source, "error": str(error)})
@@ -211,33 +245,6 @@ class ParametricMemory:
         """Return one code per atom."""
         return list(self.compiler.compile(atoms)) if atoms else []
 
-    def _add_document(self, document: Document, progress: Progress | None) -> list[dict[str, Any]]:
-        if self.store.unchanged(document):
-            return [_event(atom, "NONE") for atom in self.store.atoms_of(document.id)]
-        atoms = self.extract(document)
-        known = {atom.id: atom for atom in [*self.store.atoms_of(document.id), *atoms]}
-        events: dict[str, str] = {}
-        for receipt, done in self._put_in_parts(document, atoms):
-            parts = {"NONE": receipt.kept, "ADD": receipt.added, "UPDATE": receipt.updated, "DELETE": receipt.deleted}
-            for event, ids in parts.items():
-                # What an earlier part added, a later one finds there already.
-                events |= {id_: event for id_ in ids if event != "NONE" or id_ not in events}
-            if progress:
-                progress(document, done, len(atoms))
-        logger.info("added %s: %s", document.source or document.id, Counter(events.values()))
-        return [_event(known[id_], event) for id_, event in events.items()]
-
-    def _put_in_parts(self, document: Document, atoms: Sequence[Atom]) -> Iterator[tuple[Receipt, int]]:
-        """Compile and store a document, a long one part by part: an interrupt loses little. Yield what is done."""
-        missing = set(self.store.missing(document, atoms))
-        new = [atom for atom in atoms if atom.id in missing]
-        for begin in range(0, max(1, len(new)), PART):
-            part = new[begin : begin + PART]
-            missing -= {atom.id for atom in part}
-            there = [atom for atom in atoms if atom.id not in missing]
-            keys, codes = self.encode_keys(part), self.compile(part)
-            yield self.store.put(document, there, keys, codes, complete=not missing), len(there)
-
     # ---------------------------------------------------------------- the read path
 
     def ask(
@@ -245,100 +252,199 @@ class ParametricMemory:
         question: str,
         *,
         mode: Mode = "atoms",
+        history: Sequence[Message] = (),
         filters: Filters | None = None,
         user_id: str | None = None,
         agent_id: str | None = None,
         run_id: str | None = None,
+        abstain_at: float | None = None,
+        fallback: Fallback | None = None,
         generation: GenerationConfig | None = None,
     ) -> Answer:
         """Answer a question.
 
         Args:
             question: In plain words.
-            mode: ``atoms``: from weights, nothing in the prompt. ``hybrid``: from weights and the best atom's
-                sentence. ``in_context``: the retrieved sentences in the prompt, as RAG does. ``closed_book``: the
-                bare base model.
+            mode: ``atoms``: from weights, nothing in the prompt. ``hybrid``: from weights and a snippet of the best
+                atom's source. ``hybrid_unsure``: the same, but only where the memory is not sure of its route.
+                ``in_context``: the retrieved sentences in the prompt, as RAG does. ``closed_book``: the bare base
+                model.
+            history: The turns before, oldest first, if the question may lean on them ("and when was that?"). What it
+                means in full is asked, and is the route's ``query``; the base model does not read the turns.
             filters: Only atoms whose metadata has these values (of a list, any).
             user_id: A filter, spelled for short.
             agent_id: Another.
             run_id: Another.
+            abstain_at: Target error rate of a calibrated memory: of the questions that it cannot answer, at most this
+                share is taken on. None for the one that is configured, or that it was calibrated with.
+            fallback: What happens if nothing answers: ``unknown`` (the words of `MemoryConfig.unknown`), ``base`` (the
+                bare base model answers), ``raise``. None for what is configured.
             generation: Length, temperature, stop strings.
 
         Raises:
-            ValueError: If the mode is unknown or the question empty.
+            ValueError: If the mode or the fallback is unknown, or the question empty.
+            ConfigError: If `abstain_at` is given and the memory was not calibrated for it.
+            AbstainedError: If nothing answers and the fallback is ``raise``.
             GenerationError: If the base model fails.
         """
-        watch = Stopwatch()
         scope = _filters(filters, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        draft, conversation, adapter = self._prepare(question, mode, scope, watch)
-        if draft.abstained and self.config.unknown is not None:
-            return replace(draft, text=self.config.unknown)
+        prepared = self.prepare(
+            question, mode=mode, history=history, filters=scope, abstain_at=abstain_at, fallback=fallback
+        )
+        if prepared.said is not None:
+            return replace(prepared.answer, text=prepared.said)
+        watch = Stopwatch(prepared.answer.timings)
         with watch("generate"):
             [made] = self.backend.generate(
-                [conversation], adapters=[adapter], config=generation or self.config.generation
+                [prepared.conversation], adapters=[prepared.adapter], config=generation or self.config.generation
             )
-        usage = replace(made.usage, knowledge_tokens=draft.usage.knowledge_tokens)
-        return replace(draft, text=made.text.strip(), usage=usage, timings=watch.stages)
+        usage = replace(made.usage, knowledge_tokens=prepared.answer.usage.knowledge_tokens)
+        return replace(prepared.answer, text=made.text.strip(), usage=usage, timings=watch.stages)
 
     def stream(
         self,
         question: str,
         *,
         mode: Mode = "atoms",
+        history: Sequence[Message] = (),
         filters: Filters | None = None,
         user_id: str | None = None,
         agent_id: str | None = None,
         run_id: str | None = None,
+        abstain_at: float | None = None,
+        fallback: Fallback | None = None,
         generation: GenerationConfig | None = None,
     ) -> AnswerStream:
         """Answer a question piece by piece; takes what `ask` takes. The route is known before the first piece."""
         scope = _filters(filters, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        watch = Stopwatch()
-        draft, conversation, adapter = self._prepare(question, mode, scope, watch)
-        if draft.abstained and self.config.unknown is not None:
-            return AnswerStream(iter([self.config.unknown]), draft)
-        pieces = self.backend.stream(conversation, adapter=adapter, config=generation or self.config.generation)
-        return AnswerStream(pieces, replace(draft, timings=watch.stages))
+        prepared = self.prepare(
+            question, mode=mode, history=history, filters=scope, abstain_at=abstain_at, fallback=fallback
+        )
+        if prepared.said is not None:
+            return AnswerStream(iter([prepared.said]), prepared.answer)
+        pieces = self.backend.stream(
+            prepared.conversation, adapter=prepared.adapter, config=generation or self.config.generation
+        )
+        return AnswerStream(pieces, prepared.answer)
 
     def prepare(
-        self, question: str, *, mode: Mode = "atoms", filters: Filters | None = None, **scope: str | None
+        self,
+        question: str,
+        *,
+        mode: Mode = "atoms",
+        history: Sequence[Message] = (),
+        filters: Filters | None = None,
+        abstain_at: float | None = None,
+        fallback: Fallback | None = None,
+        **scope: str | None,
     ) -> Prepared:
         """Do everything of `ask` before the base model speaks: for callers who run it on their own prompts or batches.
 
         Raises:
-            ValueError: If the mode is unknown or the question empty.
+            ValueError: If the mode or the fallback is unknown, or the question empty.
+            ConfigError: If `abstain_at` is given and the memory was not calibrated for it.
+            AbstainedError: If nothing answers and the fallback is ``raise``.
         """
         watch = Stopwatch()
-        draft, conversation, adapter = self._prepare(question, mode, _filters(filters, **scope), watch)
-        return Prepared(replace(draft, timings=watch.stages), conversation, adapter)
+        asked = self.standalone(question, history)
+        draft, conversation, adapter = self._prepare(asked, mode, _filters(filters, **scope), watch, abstain_at)
+        said = said_instead(draft.route, self.config, fallback)
+        return Prepared(replace(draft, timings=watch.stages), conversation, adapter, said)
 
-    def explain(self, question: str, *, filters: Filters | None = None, **scope: str | None) -> Route:
-        """Return the route of a question, gates included, and stop before any adapter is made."""
-        query = self.encode_query(question)
-        return self.gate(question, self.route(query, self.candidates(query, filters=_filters(filters, **scope))))
+    def explain(
+        self,
+        question: str,
+        *,
+        history: Sequence[Message] = (),
+        filters: Filters | None = None,
+        abstain_at: float | None = None,
+        **scope: str | None,
+    ) -> Route:
+        """Return the route of a question, gates, scores and times included, and stop before any adapter is made."""
+        watch, asked = Stopwatch(), self.standalone(question, history)
+        with watch("encode"):
+            query, wanted = self.encode_query(asked), _filters(filters, **scope)
+        with watch("search"):
+            found = self.candidates(query, filters=wanted)
+        with watch("route"):
+            route = self.route(query, found, abstain_at=abstain_at)
+        if self.config.routing.hops > 1:
+            with watch("hops"):
+                route = self.follow(route, filters=wanted, abstain_at=abstain_at)
+        with watch("gate"):
+            route = self.gate(asked, route)
+        return replace(with_scores(route, found), timings=watch.stages)
+
+    def standalone(self, question: str, history: Sequence[Message] = ()) -> str:
+        """Return what a question means in full, given the turns before it (see `resolve`)."""
+        return self.resolve(question, history) if history else question
 
     def encode_query(self, question: str) -> Query:
         """Return the question with its key."""
         return Query(question, self.key_encoder.encode_query(question))
 
     def candidates(self, query: Query, *, filters: Filters | None = None) -> list[Candidate]:
-        """Return the atoms that the similarity stage finds, by keys and by words."""
-        return self.store.search(query.text, query.vector, self.config.routing.candidates, filters=filters or None)
+        """Return the atoms that the similarity stage finds, by keys and by words, and those beside them."""
+        routing = self.config.routing
+        return self.store.search(
+            query.text, query.vector, routing.candidates, filters=filters or None, neighbours=routing.neighbours
+        )
 
-    def route(self, query: Query, candidates: Sequence[Candidate]) -> Route:
-        """Return which candidates answer the query."""
-        return self.router.route(query, candidates)
+    def rerank(self, query: Query, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the candidates, the most similar with what the compiler's gates say of them (see `RoutingConfig`)."""
+        routing = self.config.routing
+        if not isinstance(self.compiler, RerankingCompiler) or reranking_of(self.compiler, routing) is None:
+            return list(candidates)
+        return read_by_gates(self.compiler, query, candidates, self.store.codes, routing)
+
+    def route(
+        self,
+        query: Query,
+        candidates: Sequence[Candidate],
+        *,
+        abstain_at: float | None = None,
+        calibrated: bool = True,
+    ) -> Route:
+        """Return which candidates answer the query, once they are reranked.
+
+        Args:
+            query: The question and its key.
+            candidates: What it found.
+            abstain_at: As for `ask`.
+            calibrated: Whether the calibrated threshold counts; else the router's own does.
+        """
+        rate = self.config.routing.abstain_at if abstain_at is None else abstain_at
+        router = gated(self.router, self.calibrated, rate) if calibrated else self.router
+        return router.route(query, self.rerank(query, candidates))
+
+    def follow(self, route: Route, *, filters: Filters | None = None, abstain_at: float | None = None) -> Route:
+        """Return the route joined with those of further hops, if the memory takes any (`RoutingConfig.hops`)."""
+        rounds = [route]
+        while len(rounds) < self.config.routing.hops and rounds[-1].selected:
+            question = next_question(route.query, [found.selected[0].atom.statement for found in rounds])
+            # A hop that leads nowhere new would be asked again.
+            if question is None or question == rounds[-1].query:
+                break
+            query = self.encode_query(question)
+            taken = {routed.atom.id for found in rounds for routed in found.selected}
+            left = [one for one in self.candidates(query, filters=filters) if one.atom.id not in taken]
+            rounds.append(self.route(query, left, abstain_at=abstain_at))
+        return join(rounds, self.config.routing) if len(rounds) > 1 else route
 
     def gate(self, question: str, route: Route) -> Route:
         """Return the route with rank gates and shares, if the compiler can find them."""
         if not isinstance(self.compiler, GatingCompiler) or not route.selected:
             return route
+        if self.config.routing.gates == "reranked" and all(routed.rank_gates for routed in route.selected):
+            return route
         gates = self.compiler.gate(question, self.store.codes([routed.atom.id for routed in route.selected]))
+        tokens = gates.tokens or ((),) * len(route.selected)
+        # In the router's order: it knows better than the gates alone which atom answers.
         gated = [
-            replace(routed, rank_gates=ranks, share=share)
-            for routed, ranks, share in zip(route.selected, gates.ranks, gates.shares, strict=True)
+            replace(routed, rank_gates=ranks, share=share, tokens=places)
+            for routed, ranks, share, places in zip(route.selected, gates.ranks, gates.shares, tokens, strict=True)
         ]
-        return replace(route, selected=tuple(sorted(gated, key=lambda routed: -(routed.share or 0.0))))
+        return replace(route, selected=tuple(gated))
 
     def adapters(self, route: Route) -> list[AtomAdapter]:
         """Return the adapters of the route's atoms, made from their codes."""
@@ -356,7 +462,7 @@ class ParametricMemory:
         )
 
     def _prepare(
-        self, question: str, mode: Mode, filters: Filters, watch: Stopwatch
+        self, question: str, mode: Mode, filters: Filters, watch: Stopwatch, abstain_at: float | None
     ) -> tuple[Answer, Conversation, ComposedAdapter | None]:
         """Do everything before the base model speaks: return the answer without its text, the prompt, the adapter."""
         if mode not in MODES:
@@ -371,22 +477,29 @@ class ParametricMemory:
         with watch("search"):
             candidates = self.candidates(query, filters=filters)
         with watch("route"):
-            route = self.route(query, candidates)
+            route = self.route(query, candidates, abstain_at=abstain_at)
+        if self.config.routing.hops > 1:
+            with watch("hops"):
+                route = self.follow(route, filters=filters, abstain_at=abstain_at)
         if mode == "in_context":
             route = replace(route, selected=tuple(best_first(route, self.config.routing.max_atoms)), abstained=False)
         adapter = None
-        if mode in {"atoms", "hybrid"}:
+        if mode != "in_context":
             with watch("gate"):
                 route = self.gate(question, route)
             with watch("materialise"):
                 adapters = self.adapters(route)
             with watch("compose"):
                 adapter = self.compose(route, adapters)
-        shown = {"atoms": 0, "hybrid": 1, "in_context": len(route.selected)}[mode]
-        passages = [routed.atom.statement for routed in route.selected[:shown]]
+        passages = self.passages(route, mode)
         knowledge = sum(self.backend.count_tokens(passage) for passage in passages)
         draft = Answer("", route, Usage(0, 0, knowledge), self.cite(route), watch.stages, mode)
         return draft, self.prompt.conversation(question, passages), adapter
+
+    def passages(self, route: Route, mode: Mode) -> list[str]:
+        """Return what of the route's sources the base model reads in a mode."""
+        sure = self.calibrated.probability(route.confidence) if self.calibrated else route.confidence
+        return passages(route, mode, sure=sure, config=self.config, count=self.backend.count_tokens)
 
     def cite(self, route: Route) -> tuple[Citation, ...]:
         """Return where the route's atoms were read, best first."""
@@ -416,7 +529,8 @@ class ParametricMemory:
         encoded = self.encode_query(query)
         k = max(top_k, self.config.routing.candidates)
         found = self.store.search(encoded.text, encoded.vector, k, filters=_filters(filters, **scope) or None)
-        best = best_first(self.route(encoded, found), top_k)
+        # By similarity alone: gates take longer than all the rest of a search.
+        best = best_first(self.router.route(encoded, found), top_k)
         return {"results": [routed.atom.record() | {"score": routed.score} for routed in best]}
 
     def get(self, memory_id: str) -> dict[str, Any]:
@@ -447,7 +561,7 @@ class ParametricMemory:
         statement = f"{old.context}: {text}" if old.context else text
         atom = replace(old, text=text, statement=statement)
         self.store.update(atom, self.encode_keys([atom])[0], self.compile([atom])[0])
-        return _event(atom, "UPDATE")
+        return event(atom, "UPDATE")
 
     def delete(self, memory_id: str) -> dict[str, Any]:
         """Remove an atom.
@@ -457,7 +571,7 @@ class ParametricMemory:
         """
         atom = self.store.get(memory_id)
         self.store.delete([memory_id])
-        return _event(atom, "DELETE")
+        return event(atom, "DELETE")
 
     def delete_all(self, *, filters: Filters | None = None, **scope: str | None) -> dict[str, Any]:
         """Remove all atoms that match.
@@ -501,6 +615,31 @@ class ParametricMemory:
         """Check every checksum and the key index against the database; return what is wrong, empty if nothing is."""
         return list(self.store.verify())
 
+    def calibrate(
+        self,
+        questions: Iterable[Labelled],
+        *,
+        abstain_at: float = 0.1,
+        test: Iterable[Labelled] | None = None,
+    ) -> CalibrationReport:
+        """Find the threshold that keeps an error rate, and abstain by it from now on, also when opened again.
+
+        Args:
+            questions: Such as users will ask, each with whether this memory answers it: ``(question, answerable)``,
+                a mapping with these keys and maybe ``filters`` and ``group``, or a `LabelledQuestion`.
+            abstain_at: Of the questions that the memory cannot answer, at most this share is to be taken on (see
+                `parametric_memory.routing.calibration` for what is guaranteed).
+            test: Other questions, to measure with; without, each half of the questions is measured by the other's.
+
+        Raises:
+            ConfigError: If there are too few questions for that rate; then everything stays as it is.
+        """
+        others = None if test is None else labelled(test)
+        made, report = calibrate(self, labelled(questions), rate=abstain_at, test=others)
+        made.save(self.store.path)
+        self.calibrated = made
+        return report
+
     def export(
         self,
         path: str | Path,
@@ -514,20 +653,7 @@ class ParametricMemory:
         Raises:
             ValueError: If not exactly one of question and memory_id is given, or nothing answers the question.
         """
-        if (question is None) == (memory_id is None):
-            raise ValueError("exporting an adapter: pass either question= or memory_id=")
-        if memory_id is not None:
-            atom = self.store.get(memory_id)
-            [adapter] = self.compiler.materialise(self.store.codes([memory_id]))
-            export_peft(adapter, Path(path), provenance={"atoms": [atom.record()]})
-            return Path(path)
-        route = self.explain(str(question), filters=filters)
-        composed = self.compose(route)
-        if composed is None:
-            raise ValueError(f"exporting the route of {question!r}: it is empty, nothing in the memory answers it")
-        atoms = [routed.atom.record() for routed in route.selected]
-        export_peft(composed, Path(path), provenance={"question": question, "atoms": atoms})
-        return Path(path)
+        return export(self, Path(path), question=question, memory_id=memory_id, filters=filters)
 
     def close(self) -> None:
         """Write what is pending and let go of the files."""
@@ -545,7 +671,3 @@ class ParametricMemory:
 def _filters(filters: Filters | None, **scope: str | None) -> dict[str, Any]:
     """Return filters with the scope keys that were given."""
     return {**(filters or {}), **{key: value for key, value in scope.items() if value is not None}}
-
-
-def _event(atom: Atom, event: str) -> dict[str, Any]:
-    return {"id": atom.id, "memory": atom.statement, "event": event, "source": atom.source}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 _WORD = re.compile(r"[^\W_]+(?:[.,:]\d+)*")
 _ENDING = re.compile(r"(?<=...)(?:ations?|ings?|edly|ie[ds]|ers?|e[ds]|ly|s|e|y)$")
 
-_STOP_WORDS = frozenset(
+STOP_WORDS = frozenset(
     _WORD.findall("""
     a about after again all also am an and any are as at be been before being between both but by can could did do does
     doing done down during each for from had has have having he her here his how i if in into is it its just ll many may
@@ -70,11 +70,11 @@ class Evidence:
 
 def weigh(question: str, statements: Sequence[str]) -> list[Evidence]:
     """Return each statement's evidence; how rare a word is, is counted over ``statements``."""
-    asked = _Words.of(question)
-    read = [_Words.of(statement) for statement in statements]
+    asked = Words.of(question)
+    read = [Words.of(statement) for statement in statements]
     found = Counter(stem for words in read for stem in words.stems & asked.stems)
     rarity = {stem: math.log1p(_RARITY / (found[stem] + 0.5)) for stem in asked.stems}
-    wants_number, wants_name = bool(_ASKS_NUMBER.search(question)), bool(_ASKS_NAME.search(question))
+    wants_number, wants_name = asks_number(question), bool(_ASKS_NAME.search(question))
     # The order of a set differs between processes; an exact sum does not depend on it.
     total = math.fsum(rarity.values())
     return [
@@ -89,29 +89,45 @@ def weigh(question: str, statements: Sequence[str]) -> list[Evidence]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """The words of a text: stems of those that are not stop words, and which of them are numbers and names."""
+def asks_number(question: str) -> bool:
+    """Return whether only a number or a date answers."""
+    return bool(_ASKS_NUMBER.search(question))
 
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a text.
+
+    Attributes:
+        all: Every word in its order, in lower case.
+        stems: Of those that are not stop words.
+        digits: Words that begin with a digit.
+        numbers: These, and words that are numbers.
+        names: Stems of words that are capitalised within the text.
+    """
+
+    all: tuple[str, ...]
     stems: frozenset[str]
     digits: frozenset[str]
     numbers: frozenset[str]
     names: frozenset[str]
 
     @classmethod
-    def of(cls, text: str) -> _Words:
+    def of(cls, text: str) -> Words:
+        """Read a text; accents and case are folded."""
         folded = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
         spelled = _WORD.findall(folded)
         words = [word.lower() for word in spelled]
-        telling = [word for word in words if word not in _STOP_WORDS] or words
+        telling = [word for word in words if word not in STOP_WORDS] or words
         # The first word is capitalised whatever it is.
         capitalised = [word.lower() for word in spelled[1:] if word[0].isupper()]
         digits = frozenset(word for word in words if word[0].isdigit())
         return cls(
+            all=tuple(words),
             stems=frozenset(map(_stem, telling)),
             digits=digits,
             numbers=digits | _NUMBER_WORDS.intersection(words),
-            names=frozenset(_stem(word) for word in capitalised if word not in _STOP_WORDS),
+            names=frozenset(_stem(word) for word in capitalised if word not in STOP_WORDS),
         )
 
 

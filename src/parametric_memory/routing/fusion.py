@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from parametric_memory.config import RoutingConfig
 from parametric_memory.routing.evidence import weigh
-from parametric_memory.types import Candidate, Query, Route, RoutedAtom
+from parametric_memory.routing.selection import select
+from parametric_memory.types import Candidate, Query, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +48,37 @@ class SimilarityRouter:
     def __init__(self, config: RoutingConfig | None = None) -> None:
         self.config = config or RoutingConfig()
 
+    def with_threshold(self, threshold: float) -> SimilarityRouter:
+        """Return this router with another gate: empty exactly where the confidence is below the threshold."""
+        return SimilarityRouter(replace(self.config, abstain_below=threshold))
+
     def route(self, query: Query, candidates: Sequence[Candidate]) -> Route:
         """Return the best candidate and those close behind it, or an empty route if the best is not likely to answer.
 
-        Whatever the order of the candidates; of equal scores the smaller atom id comes first. Every candidate is in
-        ``selected`` or in ``rejected``, best first, with the reason.
+        Whatever the order of the candidates (see `parametric_memory.routing.selection.select`).
         """
-        # By id first: it decides between equal scores, and between equal BM25 in `features`.
-        candidates = sorted(candidates, key=lambda candidate: candidate.atom.id)
-        scores = [score(f) for f in features(query.text, candidates, dense_weight=self.config.dense_weight)]
-        ranked = sorted(zip(candidates, scores, strict=True), key=lambda pair: -pair[1])
-        confidence = probability(ranked[0][1]) if ranked else 0.0
-        abstained = not ranked or confidence < self.config.abstain_below
-        selected: list[RoutedAtom] = []
-        rejected: list[RoutedAtom] = []
-        for place, (candidate, value) in enumerate(ranked, 1):
-            taken, reason = self._judge(place, ranked[0][1] - value, abstained)
-            (selected if taken else rejected).append(RoutedAtom(candidate.atom, value, reason=reason))
-        return Route(query.text, tuple(selected), tuple(rejected), abstained, confidence, self.config.abstain_below)
+        candidates = by_id(candidates)
+        return select(query, candidates, scores(query.text, candidates, self.config), self.config)
 
-    def _judge(self, place: int, behind: float, abstained: bool) -> tuple[bool, str]:
-        """Return whether the candidate in this place is taken, and why."""
-        if abstained:
-            return False, "below the gate"
-        if place == 1:
-            return True, "best"
-        if behind > self.config.margin:
-            return False, f"{behind:.1f} below the best"
-        if place > self.config.max_atoms:
-            return False, f"number {place} of at most {self.config.max_atoms}"
-        return True, "within margin"
+
+def most_similar(
+    question: str, candidates: Sequence[Candidate], config: RoutingConfig, *, count: int
+) -> list[Candidate]:
+    """Return the candidates that are most likely to answer as far as similarity tells, best first, at most `count`."""
+    candidates = by_id(candidates)
+    values = scores(question, candidates, config)
+    best = sorted(range(len(candidates)), key=lambda number: -values[number])
+    return [candidates[number] for number in best[:count]]
+
+
+def by_id(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates in the order that decides between equal scores, and equal BM25 in `features`."""
+    return sorted(candidates, key=lambda candidate: candidate.atom.id)
+
+
+def scores(question: str, candidates: Sequence[Candidate], config: RoutingConfig) -> list[float]:
+    """Return of each candidate the log-odds that it answers."""
+    return [score(found) for found in features(question, candidates, dense_weight=config.dense_weight)]
 
 
 def features(question: str, candidates: Sequence[Candidate], *, dense_weight: float) -> list[Features]:
@@ -100,8 +102,3 @@ def features(question: str, candidates: Sequence[Candidate], *, dense_weight: fl
 def score(found: Features, weights: Features = WEIGHTS, bias: float = BIAS) -> float:
     """Return the log-odds that a candidate with these features answers."""
     return bias + math.fsum(weight * value for weight, value in zip(astuple(weights), astuple(found), strict=True))
-
-
-def probability(log_odds: float) -> float:
-    """Return log-odds as a probability."""
-    return 1.0 / (1.0 + math.exp(-max(-700.0, log_odds)))

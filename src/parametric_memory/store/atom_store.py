@@ -218,7 +218,13 @@ class AtomStore:
     # -- finding -----------------------------------------------------------------------------------------------
 
     def search(
-        self, text: str, vector: NDArray[np.float32], k: int, *, filters: Filters | None = None
+        self,
+        text: str,
+        vector: NDArray[np.float32],
+        k: int,
+        *,
+        filters: Filters | None = None,
+        neighbours: int = 0,
     ) -> list[Candidate]:
         """Return the atoms nearest to a query's key and the best by BM25, up to ``k`` of each, by falling cosine.
 
@@ -227,18 +233,20 @@ class AtomStore:
             vector: The query's key, (dim,), unit norm.
             k: How many atoms each of the two searches returns.
             filters: Which atoms may be found at all.
+            neighbours: So many atoms more at most: those that stand beside the found ones in their documents.
         """
         query = rows.vector_of(rows.vector_bytes("(query)", vector, self.manifest.dim))
         with self._read() as connection:
             within = queries.atom_ids_where(connection, filters) if filters else None
-            dense = self._index.search(connection, query, k, within=within)
+            dense = [id_ for id_, _ in self._index.search(connection, query, k, within=within)]
             scores = dict(lexical.lexical_search(connection, text, k, atoms_where(filters)))
-            ids = list(dict.fromkeys([*(id_ for id_, _ in dense), *scores]))
-            atoms, vectors = queries.read_atoms_by_id(connection, ids), queries.read_vectors(connection, ids)
+            ids = queries.in_turns(dense, list(scores))
+            ids += queries.read_neighbours(connection, ids, neighbours, filters)
+            atoms, vectors = queries.read_dated_atoms(connection, ids), queries.read_vectors(connection, ids)
         # The cosine is the stored key's, whichever search found the atom: both indexes give the same candidates.
         found = [
-            Candidate(atom, float(np.clip(rows.vector_of(vectors[id_]) @ query, -1, 1)), scores.get(id_, 0.0))
-            for id_, atom in atoms.items()
+            Candidate(atom, float(np.clip(rows.vector_of(vectors[id_]) @ query, -1, 1)), scores.get(id_, 0.0), updated)
+            for id_, (atom, updated) in atoms.items()
         ]
         return sorted(found, key=lambda candidate: (-candidate.dense, candidate.atom.id))
 
@@ -251,6 +259,18 @@ class AtomStore:
         """
         with self._read() as connection:
             return queries.read_codes(connection, atom_ids, self.manifest)
+
+    def keys(self, atom_ids: Sequence[str]) -> list[AtomKey]:
+        """Return one key per id, in order.
+
+        Raises:
+            AtomNotFoundError: If an atom is not stored.
+        """
+        with self._read() as connection:
+            vectors = queries.read_vectors(connection, atom_ids)
+        if lost := [id_ for id_ in atom_ids if id_ not in vectors]:
+            raise AtomNotFoundError(f"reading the keys of {len(atom_ids)} atoms: there is no atom {lost[0]}")
+        return [AtomKey(id_, rows.vector_of(vectors[id_])) for id_ in atom_ids]
 
     def get(self, atom_id: str) -> Atom:
         """Return an atom.

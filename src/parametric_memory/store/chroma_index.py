@@ -46,10 +46,10 @@ class ChromaIndex:
         self, vector: NDArray[np.float32], k: int, *, within: Collection[str] | None = None
     ) -> list[tuple[str, float]]:
         """Return up to ``k`` (atom id, cosine) pairs, best first, of the ids in ``within`` (of all, if None)."""
-        k = min(k, self._collection.count() if within is None else len(within))
-        if k < 1:
+        if k < 1 or (within is not None and not within):
             return []
         if within is None:
+            # Chroma returns what there is. To count first would cost as much as the search, and grow with the keys.
             return self._query(vector, k, None)
         from chromadb.errors import InternalError
 

@@ -188,8 +188,9 @@ def _load_all(connection: Connection, index: KeyIndex) -> None:
 
 def _catch_up(connection: Connection, index: KeyIndex, version: int) -> None:
     """Apply what changed after ``version``. Doing so twice does no harm."""
-    changed = select(schema.history.c.atom_id).where(schema.history.c.version > version).distinct()
-    for batch in batches(connection.scalars(changed).all()):
+    # Not DISTINCT: SQLite would read all of the history in the order of the atoms rather than the few last versions.
+    changed = connection.scalars(select(schema.history.c.atom_id).where(schema.history.c.version > version))
+    for batch in batches(list(dict.fromkeys(changed))):
         found = connection.execute(select(schema.keys).where(schema.keys.c.atom_id.in_(batch)))
         keys = [AtomKey(row.atom_id, vector_of(row.vector)) for row in found]
         index.delete(set(batch) - {key.atom_id for key in keys})

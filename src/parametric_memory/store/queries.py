@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from sqlalchemy import Connection, LargeBinary, Table, cast, func, select
@@ -37,11 +38,48 @@ def read_atoms_of(connection: Connection, document_id: str) -> list[Atom]:
 
 def read_atoms_by_id(connection: Connection, atom_ids: Sequence[str]) -> dict[str, Atom]:
     """Return those of the atoms that are stored, by id."""
-    atoms: dict[str, Atom] = {}
+    return {id_: atom for id_, (atom, _) in read_dated_atoms(connection, atom_ids).items()}
+
+
+def read_dated_atoms(connection: Connection, atom_ids: Sequence[str]) -> dict[str, tuple[Atom, float]]:
+    """Return those of the atoms that are stored, by id, and when they were stored or last changed."""
+    atoms: dict[str, tuple[Atom, float]] = {}
     for batch in batches(atom_ids):
         found = connection.execute(select(schema.atoms).where(schema.atoms.c.id.in_(batch)))
-        atoms.update((row.id, rows.atom_of(row)) for row in found)
+        atoms.update((row.id, (rows.atom_of(row), row.updated)) for row in found)
     return atoms
+
+
+def read_neighbours(connection: Connection, atom_ids: Sequence[str], limit: int, filters: Filters | None) -> list[str]:
+    """Return the ids of atoms that stand right before or after the given ones in their documents.
+
+    Args:
+        connection: To the database.
+        atom_ids: Atoms, the most important first: theirs come first.
+        limit: At most so many are returned.
+        filters: Only atoms that these mean.
+    """
+    if limit < 1 or not atom_ids:
+        return []
+    here, beside = schema.atoms.alias(), schema.atoms
+    distance = beside.c.position - here.c.position
+    pairs = (
+        select(here.c.id.label("of"), beside.c.id)
+        .where(here.c.id.in_(atom_ids), beside.c.document_id == here.c.document_id, distance.in_([-1, 1]))
+        .where(atoms_where(filters))
+        .order_by(beside.c.position)
+    )
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(pairs):
+        found.setdefault(row.of, []).append(row.id)
+    new = [id_ for atom_id in atom_ids for id_ in found.get(atom_id, ()) if id_ not in set(atom_ids)]
+    return list(dict.fromkeys(new))[:limit]
+
+
+def in_turns(one: Sequence[str], other: Sequence[str]) -> list[str]:
+    """Return the ids of two rankings, the first of either first, each once."""
+    pairs = zip_longest(one, other)
+    return list(dict.fromkeys(id_ for pair in pairs for id_ in pair if id_ is not None))
 
 
 def atom_ids_where(connection: Connection, filters: Filters | None) -> list[str]:

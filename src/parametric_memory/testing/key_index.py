@@ -86,6 +86,12 @@ class KeyIndexConformance:
         found = index.search(keys[0].vector, 5, within=[key.atom_id for key in allowed])
         assert [id_ for id_, _ in found] == [id_ for id_, _ in nearest(allowed, keys[0].vector)[:5]]
 
+    def test_within_the_farthest_of_many_keys_still_finds_as_many_as_asked_for(self, index: KeyIndex) -> None:
+        keys, query = unit_keys(3000), unit_keys(1, seed=1)[0].vector
+        index.upsert(keys)
+        farthest = [id_ for id_, _ in nearest(keys, query)[-20:]]
+        assert [id_ for id_, _ in index.search(query, 16, within=farthest)] == farthest[:16]
+
     def test_within_ignores_unknown_and_repeated_ids(self, index: KeyIndex) -> None:
         keys = unit_keys(5)
         index.upsert(keys)

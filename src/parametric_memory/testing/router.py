@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from parametric_memory.protocols import Router
+from parametric_memory.protocols import Router, ThresholdRouter
 from parametric_memory.types import Atom, AtomKind, Candidate, Query, Span
 
 QUERY = Query("When does the library open?", np.eye(4, dtype=np.float32)[0])
@@ -66,3 +66,12 @@ class RouterConformance:
     def test_what_has_nothing_to_do_with_the_question_is_not_taken(self, router: Router) -> None:
         route = router.route(QUERY, candidates()[2:])
         assert route.abstained and route.selected == () and route.confidence < route.threshold
+
+    def test_its_gate_opens_and_closes_at_the_threshold_that_is_set(self, router: Router) -> None:
+        if not isinstance(router, ThresholdRouter):
+            pytest.skip("this router's gate cannot be set")
+        confidence = router.route(QUERY, candidates()[2:]).confidence
+        opened = router.with_threshold(confidence).route(QUERY, candidates()[2:])
+        closed = router.with_threshold(float(np.nextafter(confidence, np.inf))).route(QUERY, candidates()[2:])
+        assert (opened.abstained, closed.abstained) == (False, True)
+        assert opened.confidence == closed.confidence == confidence and opened.selected

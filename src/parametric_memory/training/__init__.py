@@ -1,12 +1,13 @@
 """Training: question answering files in; a hypernetwork checkpoint, or a reader to compare with, out."""
 
-from parametric_memory.training.curriculum import STAGES, Stage, TrainingConfig, Weights
+from parametric_memory.training.curriculum import DOCUMENT_STAGES, STAGES, Stage, TrainingConfig, Weights
 from parametric_memory.training.estimate import Estimate, estimate
 from parametric_memory.training.reader import train_reader
 from parametric_memory.training.reader_loop import ReaderConfig
 from parametric_memory.training.recipe import prepare, train_hypernetwork
 
 __all__ = [
+    "DOCUMENT_STAGES",
     "STAGES",
     "Estimate",
     "ReaderConfig",

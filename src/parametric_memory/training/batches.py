@@ -28,6 +28,8 @@ class Batch:
         window_ids: (W, Tw) token ids, right-padded.
         window_mask: (W, Tw) bool.
         places: (atoms, T) where each atom's tokens stand in the flattened windows; -1 is padding.
+        chunks: (rows, C) the windows that each row's atoms stand in, but for those that answer a row that nothing is to
+            answer; -1 is padding.
         routes: (rows, R) where each row's tokens stand in the flattened atoms; -1 is padding.
         ids: (rows, Tq) token ids of prompts and answers, right-padded.
         mask: (rows, Tq) bool.
@@ -45,6 +47,7 @@ class Batch:
     window_ids: Tensor
     window_mask: Tensor
     places: Tensor
+    chunks: Tensor
     routes: Tensor
     ids: Tensor
     mask: Tensor
@@ -104,6 +107,7 @@ def collate(
         window_ids=window_ids,
         window_mask=window_mask,
         places=_places(exercises, atoms, {window: row for row, window in enumerate(windows)}, window_ids.shape[1]),
+        chunks=_chunks(exercises, items, routes, {window: row for row, window in enumerate(windows)}),
         ids=ids,
         mask=mask,
         prompt_lengths=torch.tensor([len(item.prompt) for item in items]),
@@ -141,6 +145,22 @@ def _places(exercises: Exercises, atoms: Sequence[int], rows: dict[int, int], wi
         length = len(exercises.ids[atom])
         places[row, :length] = torch.arange(begin, begin + length)
     return places
+
+
+def _chunks(
+    exercises: Exercises, items: Sequence[Exercise], routes: Sequence[Sequence[int]], rows: dict[int, int]
+) -> Tensor:
+    found = []
+    for item, route in zip(items, routes, strict=True):
+        golds = set(item.example.golds)
+        # A neighbour's window may hold what answers, too.
+        hidden = set() if golds <= set(route) else {exercises.places[gold][0] for gold in golds}
+        own = dict.fromkeys(exercises.places[atom][0] for atom in route)
+        found.append([rows[window] for window in own if window not in hidden])
+    chunks = torch.full((len(items), max(1, *map(len, found))), -1)
+    for row, numbers in enumerate(found):
+        chunks[row, : len(numbers)] = torch.tensor(numbers, dtype=torch.long)
+    return chunks
 
 
 def _targets(items: Sequence[Exercise], routes: Sequence[Sequence[int]], width: int) -> Tensor:

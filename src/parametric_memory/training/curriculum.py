@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate
+from typing import Literal
 
 from parametric_memory.config import PromptConfig, Table
 from parametric_memory.errors import ConfigError
@@ -117,15 +118,30 @@ STAGES = (
     ),
 )
 
+#: Doc-to-LoRA's: first one chunk, then up to eight, without the gates' terms; the distractors are other chunks.
+_CHUNKS = Weights(teacher=1.0, preserve=0.1, sparsity=0.01)
+DOCUMENT_STAGES = (
+    Stage(name="one chunk", steps=80, weights=_CHUNKS, fall=0.3),
+    Stage(
+        name="several chunks",
+        steps=20,
+        weights=_CHUNKS,
+        distractors=(0, 1, 2, 3, 4, 5, 6, 7),
+        learning_rate=3e-4,
+        fall=0.05,
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig(Table):
     """How long, how fast, and on what.
 
     Attributes:
+        compiler: ``hypernetwork``, of atoms, or ``document``.
         steps: Optimiser steps of the whole run, shared out over the stages in proportion to theirs; None takes them as
             they are.
-        stages: What is learned, in order.
+        stages: What is learned, in order; by default what is shipped for the compiler.
         examples: Questions that are drawn from; None takes all. More epochs over fewer are cheaper on a CPU, where the
             states of the lower layers are computed once a question.
         synthetic: Questions about made-up worlds beside those of the data.
@@ -137,8 +153,9 @@ class TrainingConfig(Table):
         evaluate_every: Steps between validations.
         log_every: Steps between log lines.
         seed: Of the order, the distractors and the initial weights.
-        layers: Adapted layers, counted from the last.
-        width: Width of a code.
+        layers: Adapted layers, counted from the last; more than there are takes all.
+        width: Width of a code, or of a document compiler's latents.
+        rank: Of a document compiler's adapters.
         gated: Continuing ranks are weighed by the gates (see `HypernetworkConfig`).
         floored: They keep a floor.
         starts: Starting ranks speak.
@@ -148,6 +165,7 @@ class TrainingConfig(Table):
         prompt: The wording around questions at inference. Training mixes in others (see `training.wordings`).
     """
 
+    compiler: Literal["hypernetwork", "document"] = "hypernetwork"
     steps: int | None = 4000
     stages: tuple[Stage, ...] = STAGES
     examples: int | None = None
@@ -162,6 +180,7 @@ class TrainingConfig(Table):
     seed: int = 0
     layers: int = 6
     width: int = 320
+    rank: int = 8
     gated: bool = True
     floored: bool = True
     starts: bool = True
@@ -169,6 +188,18 @@ class TrainingConfig(Table):
     cache: bool | None = None
     teacher: str | None = None
     prompt: PromptConfig = field(default_factory=PromptConfig)
+
+    def __post_init__(self) -> None:
+        """Take the shipped stages of the compiler, and refuse those that it cannot learn from."""
+        if self.compiler != "document":
+            return
+        if self.stages == STAGES:
+            object.__setattr__(self, "stages", DOCUMENT_STAGES)
+        if gates := [stage.name for stage in self.stages if stage.weights.span or stage.weights.atoms]:
+            raise ConfigError(
+                f"the curriculum of a document compiler: the stages {gates} weigh span or atoms, which are learned by "
+                "gates, and it has none; weigh teacher or nll"
+            )
 
     @property
     def curriculum(self) -> tuple[Stage, ...]:

@@ -65,7 +65,7 @@ class Source:
         return replace(self, questions=max(1, round(self.questions * scale)), each=each)
 
 
-#: Files the shipped checkpoint is trained on: 45,000 questions, three in five of them from SQuAD.
+#: What is trained on by default: 45,000 questions, three in five of them from SQuAD.
 DEFAULT_MIXTURE = {
     "squad1.1.train": Source(15_000, extractive),
     "squad2.0.train": Source(5_000, extractive),
@@ -126,8 +126,8 @@ def read_corpus(folder: Path, mixture: Mapping[str, Source] | None = None, *, sc
 
     Args:
         folder: Holds ``*.jsonl`` or ``*.jsonl.gz`` files.
-        mixture: How much of which file, by its name without extension. By default the shipped checkpoint's mixture if
-            the folder has a file of it, else every file as a whole.
+        mixture: How much of which file, by its name without extension. `DEFAULT_MIXTURE` by default, if the
+            folder has a file of it, else every file as a whole.
         scale: Multiplies how many questions are taken of each file, and of each of its documents.
 
     Raises:

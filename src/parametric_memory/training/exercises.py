@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,6 +93,7 @@ def exercises(
     max_atom: int = 128,
     contextual: bool = True,
     varied: bool = True,
+    chunks: int = 1,
 ) -> Exercises:
     """Tokenise examples; those that are too long, or whose atoms are, are left out.
 
@@ -104,6 +106,7 @@ def exercises(
         max_atom: Longest atom, in tokens.
         contextual: Read the atoms of a document together; else each by itself, behind its title.
         varied: Put some questions in other wordings.
+        chunks: Half of the documents are cut into up to so many runs of sentences, which are read apart.
     """
     mined = rivals or {}
     wanted = _wanted(corpus, examples, mined)
@@ -120,7 +123,7 @@ def exercises(
         answer = [*answer_ids(tokenizer, turns, example.answer), end_of_turn(tokenizer)] if example.golds else []
         made.append(Exercise(example, prompt_ids(tokenizer, turns), answer, of_atoms, others))
     kept = [exercise for exercise in made if len(exercise) <= MAX_TOKENS]
-    packed, places = _packed(corpus, tokenizer, ids, contextual=contextual)
+    packed, places = _packed(corpus, tokenizer, ids, contextual=contextual, chunks=chunks)
     return Exercises(kept, ids, packed, places)
 
 
@@ -151,15 +154,24 @@ def _token_span(offsets: Sequence[tuple[int, int]], place: Place) -> tuple[int, 
 
 
 def _packed(
-    corpus: Corpus, tokenizer: Tokenizer, ids: Mapping[int, list[int]], *, contextual: bool
+    corpus: Corpus, tokenizer: Tokenizer, ids: Mapping[int, list[int]], *, contextual: bool, chunks: int
 ) -> tuple[list[Window], dict[int, tuple[int, int]]]:
     """Pack atoms into windows; return them and each atom's (window, offset)."""
     packed: list[Window] = []
     places: dict[int, tuple[int, int]] = {}
     for document in sorted({corpus.document_of[atom] for atom in ids}):
         atoms = [atom for atom in corpus.documents[document] if atom in ids]
-        for group in [atoms] if contextual else [[atom] for atom in atoms]:
+        for group in _runs(atoms, chunks, str(document)) if contextual else [[atom] for atom in atoms]:
             for window in windows(tokenizer, corpus.contexts[document], [ids[atom] for atom in group]):
                 places |= {group[index]: (len(packed), offset) for index, offset in window.pieces}
                 packed.append(window)
     return packed, places
+
+
+def _runs(atoms: list[int], most: int, key: str) -> list[list[int]]:
+    """Return a document's atoms as they are, or cut at places that the key decides into two to `most` runs."""
+    rng = random.Random(key)
+    if min(most, len(atoms)) < 2 or rng.random() < 0.5:
+        return [atoms]
+    cuts = sorted(rng.sample(range(1, len(atoms)), rng.randint(2, min(most, len(atoms))) - 1))
+    return [atoms[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(atoms)], strict=True)]

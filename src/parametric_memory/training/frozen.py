@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from parametric_memory.hypernetwork.network import HypernetworkConfig
+from parametric_memory.hypernetwork.checkpoint import NetworkConfig
 from parametric_memory.hypernetwork.states import pad, states_at
 from parametric_memory.training.batches import Batch
 from parametric_memory.training.exercises import Exercises
@@ -41,7 +41,7 @@ class Frozen:
     """Reads batches with the frozen layers."""
 
     def __init__(
-        self, model: nn.Module, config: HypernetworkConfig, exercises: Exercises, *, cache: Path | None = None
+        self, model: nn.Module, config: NetworkConfig, exercises: Exercises, *, cache: Path | None = None
     ) -> None:
         """Take what is read.
 
@@ -52,23 +52,22 @@ class Frozen:
             cache: Keeps the states, those of this base model alone; without it they are computed for every batch.
         """
         self._model, self._exercises = model, exercises
-        self._layers = (config.middle_layer, config.first_layer)
+        self._layers, self._first = config.read_layers, config.first_layer
         self._questions = self._windows = None
         if cache is not None:
-            d, name, (middle, first) = config.d_model, exercises.digest, self._layers
+            d, name, layers = config.d_model, exercises.digest, "-".join(map(str, self._layers))
             asked, read = [len(item) for item in exercises.items], [len(window.ids) for window in exercises.windows]
-            self._questions = StateCache(cache / f"questions-{name}-{first}.f16", asked, 1, d)
-            self._windows = StateCache(cache / f"windows-{name}-{middle}-{first}.f16", read, 2, d)
+            self._questions = StateCache(cache / f"questions-{name}-{self._first}.f16", asked, 1, d)
+            self._windows = StateCache(cache / f"windows-{name}-{layers}.f16", read, len(self._layers), d)
 
     def read(self, batch: Batch) -> States:
         """Return the states of a batch, on the base model's device."""
         parameter = next(self._model.parameters())
         if self._questions is None or self._windows is None:
-            first = self._layers[-1]
-            questions = states_at(self._model, batch.ids, batch.mask, [first])[first]
+            questions = states_at(self._model, batch.ids, batch.mask, [self._first])[self._first]
             return States(questions, states_at(self._model, batch.window_ids, batch.window_mask, self._layers))
         items, windows = self._exercises.items, self._exercises.windows
-        self._fill(self._questions, {n: items[n].read for n in batch.numbers}, self._layers[-1:])
+        self._fill(self._questions, {n: items[n].read for n in batch.numbers}, [self._first])
         self._fill(self._windows, {n: windows[n].ids for n in batch.window_numbers}, self._layers)
         questions = self._questions.stacked(batch.numbers).to(parameter)[:, :, 0]
         read = self._windows.stacked(batch.window_numbers).to(parameter)

@@ -9,11 +9,11 @@ import torch
 
 from parametric_memory.backends import HuggingFaceBackend
 from parametric_memory.config import GenerationConfig, PromptConfig
-from parametric_memory.hypernetwork.network import AtomHypernetwork
+from parametric_memory.hypernetwork.checkpoint import Network
 from parametric_memory.training.batches import collate
 from parametric_memory.training.exercises import Exercises
 from parametric_memory.training.frozen import Frozen
-from parametric_memory.training.objective import Objective
+from parametric_memory.training.objective import objective_for
 from parametric_memory.types import AdapterSpec, ComposedAdapter, LoraFactors
 
 #: How alike an answer and the right one are, from 0 to 1.
@@ -24,7 +24,7 @@ ROWS = 16
 
 @torch.no_grad()
 def greedy_scores(
-    network: AtomHypernetwork,
+    network: Network,
     backend: HuggingFaceBackend,
     spec: AdapterSpec,
     exercises: Exercises,
@@ -47,7 +47,7 @@ def greedy_scores(
         score: Of an answer and the right one.
     """
     asked = [number for number in numbers if exercises.items[number].answer]
-    objective = Objective(network, backend.model, spec.targets)
+    objective = objective_for(network, backend.model, spec.targets)
     means = {}
     for name, others in (("alone", 0), ("neighbours", 3)):
         scores: list[float] = []

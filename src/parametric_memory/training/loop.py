@@ -19,13 +19,13 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from parametric_memory.errors import NonFiniteLossError
-from parametric_memory.hypernetwork.network import AtomHypernetwork
+from parametric_memory.hypernetwork.checkpoint import Network
 from parametric_memory.training.batches import Batch, collate
 from parametric_memory.training.curriculum import Stage, TrainingConfig, Weights, moment
 from parametric_memory.training.exercises import Exercises
 from parametric_memory.training.frozen import Frozen
 from parametric_memory.training.lessons import Lessons
-from parametric_memory.training.objective import Objective
+from parametric_memory.training.objective import objective_for
 from parametric_memory.training.run import Log, fast_dtype, learning_rate, load_state, means, save_state, shuffled
 from parametric_memory.training.teacher import Teacher, Told
 
@@ -40,7 +40,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: AtomHypernetwork,
+        network: Network,
         model: nn.Module,
         targets: tuple[str, ...],
         *,
@@ -74,7 +74,7 @@ class Trainer:
         )
         self.model, self.config, self.out = model, config, out
         self.lessons, self.frozen, self.teacher, self.validation = lessons, frozen, teacher, validation
-        objective = Objective(network, model, targets).to(self.accelerator.device)
+        objective = objective_for(network, model, targets).to(self.accelerator.device)
         optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self.averaged = AveragedModel(network, multi_avg_fn=_average(config.ema))
@@ -84,9 +84,9 @@ class Trainer:
         self.log = Log(out)
 
     @property
-    def network(self) -> AtomHypernetwork:
+    def network(self) -> Network:
         """The network as it is being trained."""
-        network: AtomHypernetwork = self.accelerator.unwrap_model(self.objective).network
+        network: Network = self.accelerator.unwrap_model(self.objective).network
         return network
 
     def begin(self) -> None:
@@ -94,17 +94,17 @@ class Trainer:
         self.averaged.module.load_state_dict(self.network.state_dict())
         self.log.clear()
 
-    def averaged_network(self) -> AtomHypernetwork:
+    def averaged_network(self) -> Network:
         """Return the averaged network, which is what is evaluated and shipped."""
         averaged: Any = self.averaged.module
-        network: AtomHypernetwork = averaged.eval()
+        network: Network = averaged.eval()
         return network
 
     def run(
         self,
         *,
         progress: Callable[[int, Mapping[str, float]], None] | None = None,
-        score: Callable[[AtomHypernetwork], Mapping[str, float]] | None = None,
+        score: Callable[[Network], Mapping[str, float]] | None = None,
     ) -> None:
         """Train to the last step, saving and validating on the way.
 
@@ -180,7 +180,7 @@ class Trainer:
         answered = (batch.targets >= 0).any(dim=1).tolist()
         return self.teacher.tell([number for number, is_ in zip(batch.numbers, answered, strict=True) if is_])
 
-    def _evaluate(self, score: Callable[[AtomHypernetwork], Mapping[str, float]] | None) -> None:
+    def _evaluate(self, score: Callable[[Network], Mapping[str, float]] | None) -> None:
         if not self.accelerator.is_main_process:
             return
         for name, count in (("alone", 0), ("neighbours", 3)):
@@ -192,7 +192,7 @@ class Trainer:
     def validate(self, distractors: int, *, limit: int = 512) -> dict[str, float]:
         """Return the mean terms on held-out documents, by the averaged weights, with this many distractors a row."""
         exercises, frozen = self.validation
-        objective = Objective(self.averaged_network(), self.model, self.targets)
+        objective = objective_for(self.averaged_network(), self.model, self.targets)
         size = min(64, self.config.batch_size)
         order = shuffled(range(len(exercises)), size=size, seed=0, epoch=0, length=lambda n: len(exercises.items[n]))
         rows = []

@@ -120,6 +120,15 @@ def rank_norm(factors: Sequence[LoraFactors], present: Tensor) -> Tensor:
     return _mean(torch.stack(norms).mean(dim=0).flatten(), present.flatten())
 
 
+def factor_size(factors: Sequence[LoraFactors]) -> Tensor:
+    """Return ``mean |A| + mean |B|`` over all entries, the mean over layers: Doc-to-LoRA's L1 norm (arXiv 2602.15902).
+
+    Args:
+        factors: Per layer, A is (chunks, rank, d_in), B is (chunks, d_out, rank).
+    """
+    return torch.stack([each.A.float().abs().mean() + each.B.float().abs().mean() for each in factors]).mean()
+
+
 def gate_hits(gates: Gates, inside: Tensor, start: Tensor, *, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the shares of rows whose most probable token is in the answer, and whose most probable start is right.
 

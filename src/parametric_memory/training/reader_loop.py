@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 from parametric_memory.adapters.inject import inject
 from parametric_memory.config import PromptConfig
 from parametric_memory.errors import NonFiniteLossError
-from parametric_memory.hypernetwork.states import continue_from
+from parametric_memory.hypernetwork.states import continue_from, logits_of
 from parametric_memory.training.losses import answer_nll
 from parametric_memory.training.readings import Reading, ReadingBatch, read
 from parametric_memory.training.run import Log, learning_rate, load_state, means, save_state, shuffled
@@ -99,7 +99,7 @@ def forward(lora: Lora | None, model: nn.Module, batch: ReadingBatch, *, layer: 
     with inject(model, None if lora is None else lora.factors()):
         states = continue_from(model, batch.states, batch.mask, layer)
     answered = batch.targets >= 0
-    logits = model.get_output_embeddings()(states[answered]).float()  # type: ignore[operator]
+    logits = logits_of(model, states[answered]).float()
     expected = batch.targets[answered]
     firsts = (answered & ~pad(answered[:, :-1], (1, 0)))[answered]
     right = (logits.argmax(dim=-1) == expected).float()

@@ -15,8 +15,16 @@ import torch
 from parametric_memory.adapters.spec import spec_for
 from parametric_memory.backends import BUILTIN_BASE, HuggingFaceBackend
 from parametric_memory.errors import CheckpointError, TrainingError
-from parametric_memory.hypernetwork.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from parametric_memory.hypernetwork.network import AtomHypernetwork, HypernetworkConfig, calibrate, config_for
+from parametric_memory.hypernetwork.checkpoint import (
+    Checkpoint,
+    Network,
+    NetworkConfig,
+    load_checkpoint,
+    save_checkpoint,
+)
+from parametric_memory.hypernetwork.document import DocumentHypernetwork, document_config_for
+from parametric_memory.hypernetwork.network import AtomHypernetwork, calibrate, config_for, measure_inputs
+from parametric_memory.hypernetwork.states import layers_of
 from parametric_memory.training.completions import completions
 from parametric_memory.training.corpus import Corpus, Example
 from parametric_memory.training.curriculum import TrainingConfig
@@ -40,6 +48,8 @@ logger = logging.getLogger(__name__)
 CALIBRATION_PROMPTS = 128
 #: Held-out questions: how many there are at most, and how many of them are answered greedily.
 HELD_OUT, ANSWERED = 1024, 96
+#: Most chunks that a document is cut into, to train a document compiler.
+CHUNKS = 8
 
 
 def train_hypernetwork(
@@ -110,14 +120,20 @@ class Run:
             some = random.Random(self.config.seed).sample(answered, min(CALIBRATION_PROMPTS, len(answered)))
             prompts = [torch.tensor(item.prompt) for item in some]
             answers = [torch.tensor(item.answer) for item in some]
-            calibrate(self.trainer.network, self.backend.model, self.spec.targets, prompts, answers)
+            network, model = self.trainer.network, self.backend.model
+            if isinstance(network, DocumentHypernetwork):
+                measure_inputs(
+                    network, model, self.spec.targets, [torch.cat(pair) for pair in zip(prompts, answers, strict=True)]
+                )
+            else:
+                calibrate(network, model, self.spec.targets, prompts, answers)
 
-    def scorer(self, score: Score) -> Callable[[AtomHypernetwork], dict[str, float]]:
+    def scorer(self, score: Score) -> Callable[[Network], dict[str, float]]:
         """Return what scores a network's greedy answers to held-out questions."""
         held_out, frozen = self.trainer.validation
         numbers = random.Random(0).sample(range(len(held_out)), min(ANSWERED, len(held_out)))
 
-        def scored(network: AtomHypernetwork) -> dict[str, float]:
+        def scored(network: Network) -> dict[str, float]:
             return greedy_scores(
                 network, self.backend, self.spec, held_out, frozen,
                 prompt=self.config.prompt, numbers=numbers, score=score,
@@ -147,14 +163,15 @@ def prepare(
     model = backend.model
     if backend.model.device.type == "cpu":
         model.set_attn_implementation("eager")  # the fastest at these lengths, forward and backward
-    spec = spec_for(model, base, last=config.layers)
-    switches = {"gated": config.gated, "floored": config.floored, "starts": config.starts}
-    made = config_for(model, layers=config.layers, width=config.width, **switches)
-    network = AtomHypernetwork(made) if init is None else _begun(init, spec, made)
-    learned, completing = _learned(corpus, backend.tokenizer, config, made.max_tokens)
+    spec = spec_for(model, base, last=min(config.layers, len(layers_of(model))))
+    network = _new(model, spec, config)
+    made = network.config
+    if init is not None:
+        network = _begun(init, spec, made)
+    learned, completing = _learned(corpus, backend.tokenizer, config)
     held_out = exercises(
         corpus, _some(corpus.validation, HELD_OUT, 0), tokenizer=backend.tokenizer, prompt=config.prompt,
-        max_atom=made.max_tokens, contextual=config.contextual, varied=False,
+        contextual=config.contextual, varied=False,
     )  # fmt: skip
     logger.info("training on %d questions, validating on %d", len(learned) - len(completing), len(held_out))
     if len(learned) == len(completing) or not len(held_out):
@@ -184,7 +201,7 @@ def gather(data: Path, *, synthetic: int, seed: int, scale: float = 1.0) -> Corp
         data: Folder of question answering files (see `training.data`).
         synthetic: How many questions about a synthetic world.
         seed: Of that world.
-        scale: Multiplies how much is taken of each file of the shipped mixture.
+        scale: Multiplies how much is taken of each file of the default mixture.
 
     Raises:
         TrainingError: If there is no file to read.
@@ -194,7 +211,16 @@ def gather(data: Path, *, synthetic: int, seed: int, scale: float = 1.0) -> Corp
     return corpus
 
 
-def _learned(corpus: Corpus, tokenizer: Any, config: TrainingConfig, max_atom: int) -> tuple[Exercises, list[int]]:
+def _new(model: Any, spec: AdapterSpec, config: TrainingConfig) -> Network:
+    """Return a network as a run begins with it."""
+    layers = len(spec.targets)
+    if config.compiler == "document":
+        return DocumentHypernetwork(document_config_for(model, layers=layers, rank=config.rank, width=config.width))
+    switches = {"gated": config.gated, "floored": config.floored, "starts": config.starts}
+    return AtomHypernetwork(config_for(model, layers=layers, width=config.width, **switches))
+
+
+def _learned(corpus: Corpus, tokenizer: Any, config: TrainingConfig) -> tuple[Exercises, list[int]]:
     """Return what is trained on, and the numbers of the completions among it."""
     questions = _some(corpus.train, config.examples, config.seed)
     touched = sorted({corpus.document_of[atom] for q in questions for atom in (*q.golds, *q.look_alikes)})
@@ -205,7 +231,7 @@ def _learned(corpus: Corpus, tokenizer: Any, config: TrainingConfig, max_atom: i
     mined = rivals(corpus, questions, among=atoms) if any(max(s.distractors) for s in config.curriculum) else {}
     made = exercises(
         corpus, [*questions, *completing], tokenizer=tokenizer, prompt=config.prompt, rivals=mined,
-        max_atom=max_atom, contextual=config.contextual,
+        contextual=config.contextual, chunks=CHUNKS if config.compiler == "document" else 1,
     )  # fmt: skip
     completes = set(completing)
     return made, [number for number, item in enumerate(made.items) if item.example in completes]
@@ -218,7 +244,7 @@ def _some(examples: list[Example], count: int | None, seed: int) -> list[Example
     return [examples[number] for number in sorted(random.Random(seed).sample(range(len(examples)), count))]
 
 
-def _begun(init: Path, spec: AdapterSpec, config: HypernetworkConfig) -> AtomHypernetwork:
+def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> Network:
     """Return the network of a checkpoint, trainable.
 
     Raises:
@@ -229,7 +255,7 @@ def _begun(init: Path, spec: AdapterSpec, config: HypernetworkConfig) -> AtomHyp
         raise CheckpointError(
             f"beginning with {init}: it is for {found.spec.base_model} ({found.spec.base_fingerprint}) with "
             f"{found.network.config}, this run is for {spec.base_model} ({spec.base_fingerprint}) with {config}; use "
-            "the same base model, layers and width, or begin without it"
+            "the same base model, layers and width, and the same compiler, or begin without it"
         )
     return found.network.requires_grad_(True).train()
 
@@ -281,23 +307,39 @@ def write_checkpoint(run: Run, folder: Path, score: Score | None = None) -> Path
     return folder
 
 
+#: What a card says of a network beside the kinds of its compiler, and of its measures.
+_WHAT = {
+    "hypernetwork": ("Atom", "an atom (one sentence) into a micro-LoRA"),
+    "document": ("Document", "a chunk of a document into a LoRA (Doc-to-LoRA, arXiv 2602.15902)"),
+}
+_MEASURES = {
+    "nll": "answer NLL",
+    "first": "first token",
+    "hit": "most probable token in the answer",
+    "start": "most probable start right",
+}
+
+
 def _card(checkpoint: Checkpoint, scores: Mapping[str, Mapping[str, float]]) -> str:
+    name, does = _WHAT[checkpoint.compiler]
+    measures = [measure for measure in _MEASURES if all(measure in found for found in scores.values())]
+    head = " | ".join(["distractors", *(_MEASURES[measure] for measure in measures)])
     rows = "\n".join(
-        f"| {count} | {s['nll']:.3f} | {s['first']:.3f} | {s['hit']:.3f} | {s['start']:.3f} |"
-        for count, s in scores.items()
+        f"| {count} | {' | '.join(f'{found[measure]:.3f}' for measure in measures)} |"
+        for count, found in scores.items()
     )
     config = checkpoint.training["config"]
     stages = ", ".join(f"{stage['name']} ({stage['steps']})" for stage in config["stages"])
-    return f"""# Atom hypernetwork for {checkpoint.spec.base_model}
+    return f"""# {name} hypernetwork for {checkpoint.spec.base_model}
 
-Turns an atom (one sentence) into a micro-LoRA of `{checkpoint.spec.targets[0]}` … `{checkpoint.spec.targets[-1]}`.
+Turns {does} of `{checkpoint.spec.targets[0]}` … `{checkpoint.spec.targets[-1]}`.
 Base weights: fingerprint `{checkpoint.spec.base_fingerprint}`. Made by `pmem train hypernetwork`.
 
 Trained for {config["steps"]} steps of {config["batch_size"]} over {checkpoint.training["questions"]} exercises
 ({checkpoint.training["machine"]}), in stages: {stages}. On documents that were held out, by the number of neighbouring
 sentences beside the right one:
 
-| distractors | answer NLL | first token | most probable token in the answer | most probable start right |
-|---|---|---|---|---|
+| {head} |
+|{"---|" * (1 + len(measures))}
 {rows}
 """

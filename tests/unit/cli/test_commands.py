@@ -29,6 +29,28 @@ def id_of(world, words: str) -> str:
     return next(atom["id"] for atom in atoms_of(world) if words in atom["memory"])
 
 
+# ---------------------------------------------------------------- calibrate
+
+
+def test_calibrate_prints_targets_and_sets_the_gate_that_explain_then_shows(filled):
+    rows = [{"question": KEEPER, "answerable": True}]
+    rows += [{"question": f"How many zebras visited Antarctica in {1800 + n}?", "answerable": False} for n in range(20)]
+    (filled.path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    result = filled.pmem("calibrate", "--data", "mine.jsonl", "--at", "0.05")
+    assert result.exit_code == 0, result.output
+    assert "at most 5% are taken on" in result.stdout and "0.05 ←" in result.stdout and "needs 99" in result.stdout
+    report = json.loads(filled.pmem("calibrate", "--data", "mine.jsonl", "--at", "0.05", "--json").stdout)
+    assert json.loads(filled.pmem("explain", KEEPER, "--json").stdout)["threshold"] == report["threshold"]
+    looser = json.loads(filled.pmem("explain", KEEPER, "--json", "--abstain-at", "0.5").stdout)["threshold"]
+    assert looser <= report["threshold"]
+
+
+def test_calibrate_with_too_few_questions_says_how_many_it_takes(filled):
+    (filled.path / "mine.jsonl").write_text('{"question": "Who?", "answerable": false}\n', encoding="utf-8")
+    result = filled.pmem("calibrate", "--data", "mine.jsonl", "--at", "0.05")
+    assert result.exit_code == Exit.FAILED and "takes 19 unanswerable questions" in result.stderr
+
+
 # ---------------------------------------------------------------- add
 
 
@@ -156,7 +178,8 @@ def test_explain_shows_what_was_taken_and_what_was_left_and_why(filled):
     assert result.exit_code == 0
     assert f"against threshold {RoutingConfig().abstain_below:.2f}" in result.stdout
     assert "best" in result.stdout and "below the best" in result.stdout
-    assert "[Joanna Veck]" in result.stdout  # not read as markup
+    assert "[Joanna" in result.stdout and "Veck]" in result.stdout  # not read as markup
+    assert "cosine" in result.stdout and "(encode" in result.stdout
 
 
 def test_explain_shows_the_best_of_many_that_were_left_and_says_how_many_more(filled):
@@ -166,6 +189,13 @@ def test_explain_shows_the_best_of_many_that_were_left_and_says_how_many_more(fi
     shown, all_ = filled.pmem("explain", KEEPER), json.loads(filled.pmem("explain", KEEPER, "--json").stdout)
     assert f"{len(all_['rejected']) - REJECTED} more were considered" in shown.stderr
     assert shown.stdout.count("below the best") <= REJECTED < len(all_["rejected"])
+
+
+def test_explain_writes_a_page_beside_what_it_prints(filled):
+    result = filled.pmem("explain", KEEPER, "--html", "route.html", "--json")
+    page = (filled.path / "route.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "[Joanna Veck]" in page
+    assert json.loads(result.stdout)["timings"].keys() == {"encode", "search", "route", "gate"}
 
 
 def test_explain_of_an_unanswerable_question_says_that_it_abstains(filled):

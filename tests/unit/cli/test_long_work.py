@@ -144,3 +144,33 @@ def test_train_reader_writes_a_reader_of_the_settings_that_were_given(world, bas
 def test_train_without_data_says_what_it_looked_for(world, what):
     result = world.pmem("train", what, "--data", "nowhere", "--out", "trained")
     assert result.exit_code == Exit.FAILED and "nowhere" in result.stderr
+
+
+def test_train_makes_a_document_compiler_that_eval_compares_with(questions, base):
+    given = {"steps": 2, "batch_size": 4, "examples": 16, "synthetic": 0, "layers": 1, "width": 20, "rank": 2}
+    options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    words = ["train", "hypernetwork", "--compiler", "document", "--data", "data", "--base", base, "--out", "trained"]
+    result = questions.pmem(*words, *options)
+    assert result.exit_code == 0, result.output
+    folder = questions.path / "trained" / "checkpoint"
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert (config["compiler"], config["hypernetwork"]["rank"], config["training"]["config"]["rank"]) == (
+        "document",
+        2,
+        2,
+    )
+
+    words = ["eval", "--data", "north.jsonl", "--systems", "document", "--limit", 2, "--time", 0, "--out", "out"]
+    missing = questions.pmem(*words)
+    assert missing.exit_code == Exit.FAILED and "pmem train hypernetwork --compiler document" in missing.stderr
+    found = questions.pmem(*words, "--document-checkpoint", "trained/checkpoint")
+    assert found.exit_code == 0 and "north: 2 questions" in found.stdout, found.output
+
+
+def test_needles_need_no_data_and_other_probes_say_that_they_do(world):
+    result = world.pmem("probe", "niah", "--lengths", "60", "--limit", 2, "--out", "out")
+    assert result.exit_code == 0, result.output
+    assert "niah: 2 haystacks of each length" in result.stdout
+    assert "![niah](niah.svg)" in (world.path / "out" / "probes.md").read_text(encoding="utf-8")
+    result = world.pmem("probe", "length", "--out", "out")
+    assert result.exit_code == Exit.FAILED and "length need a folder of files of questions (--data)" in result.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 import torch
 
 from parametric_memory.adapters import export_peft, spec_for
+from parametric_memory.config import PromptConfig
 from parametric_memory.evaluation import Library, Question, read_questions
+from parametric_memory.hypernetwork.checkpoint import Checkpoint, save_checkpoint
+from parametric_memory.hypernetwork.document import DocumentHypernetwork, document_config_for
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.types import ComposedAdapter, Document, LoraFactors
 
@@ -95,6 +99,35 @@ def memory(open_memory: OpenMemory, tmp_path: Path) -> Iterator[ParametricMemory
         for doc_id, title, text in (("port", "Lorn", PORT), ("bakery", "", BAKERY), ("river", "", RIVER)):
             opened.add(Document.of(text, source=doc_id, title=title, metadata={"doc_id": doc_id}))
         yield opened
+
+
+@pytest.fixture(scope="session")
+def document_checkpoint(parts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A document compiler for the tiny base model that was never trained, but speaks."""
+    backend = parts["backend"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = DocumentHypernetwork(document_config_for(backend.model, layers=2, rank=2, width=20, blocks=1))
+        network.scale_b.data.normal_()
+        network.bias_b.data.normal_()
+    folder = tmp_path_factory.mktemp("documents")
+    spec = spec_for(backend.model, backend.base_model, last=2)
+    save_checkpoint(Checkpoint(network, spec, PromptConfig(system="", prefix="D:")), folder)
+    return folder
+
+
+@pytest.fixture
+def open_with_documents(parts: dict[str, Any], document_checkpoint: Path) -> OpenMemory:
+    """Return what opens a memory of small parts whose settings name a document compiler."""
+    config = replace(CONFIG, document_checkpoint=str(document_checkpoint))
+    return lambda path: ParametricMemory(**parts, path=path, config=config)
+
+
+@pytest.fixture
+def with_documents(memory: ParametricMemory, document_checkpoint: Path) -> ParametricMemory:
+    """The memory of the world's documents, whose settings name a document compiler."""
+    memory.config = replace(memory.config, document_checkpoint=str(document_checkpoint))
+    return memory
 
 
 @pytest.fixture

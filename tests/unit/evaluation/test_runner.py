@@ -31,9 +31,9 @@ def generated(monkeypatch):
     return calls
 
 
-def test_all_systems_answer_all_questions_and_the_folder_tells_it(world, tmp_path, open_memory, tiny_reader):
+def test_all_systems_answer_all_questions_and_the_folder_tells_it(world, tmp_path, open_with_documents, tiny_reader):
     out = tmp_path / "out"
-    results = evaluate([world], list(SYSTEMS), out=out, timed=2, open_memory=open_memory)
+    results = evaluate([world], list(SYSTEMS), out=out, timed=2, open_memory=open_with_documents)
     assert json.loads((out / "results.json").read_text()) == results
     dataset = results["datasets"]["world.dev"]
     assert (dataset["questions"], dataset["answerable"], dataset["with_gold"]) == (4, 3, 3)
@@ -120,6 +120,14 @@ def test_datasets_do_not_meet(write_rows, tmp_path, open_memory):
     results = evaluate(files, ["rag_dense"], out=tmp_path / "out", setting="corpus", timed=0, open_memory=open_memory)
     assert [dataset["documents"] for dataset in results["datasets"].values()] == [1, 1]
     assert [row["looked"] for row in read_answers(tmp_path / "out")] == [1, 1]
+
+
+def test_the_set_with_most_to_read_is_begun_first_and_reported_in_its_place(world, write_rows, tmp_path, open_memory):
+    row = {"doc_id": "d", "document": "Red.", "question": "Which colour?", "answers": ["red"]}
+    small = write_rows([row], "small.jsonl")
+    results = evaluate([small, world], ["closed_book"], out=tmp_path / "out", timed=0, open_memory=open_memory)
+    assert [row["dataset"] for row in read_answers(tmp_path / "out")] == [*["world.dev"] * 4, "small"]
+    assert list(results["datasets"]) == ["small", "world.dev"]
 
 
 def test_limit_and_seed_choose_the_questions(world, tmp_path, open_memory):

@@ -35,7 +35,7 @@ def statements(library, ids):
     return [library.memory.store.get(id_).statement for id_ in ids]
 
 
-@pytest.mark.parametrize("mode", ["closed_book", "atoms", "hybrid"])
+@pytest.mark.parametrize("mode", ["closed_book", "atoms", "hybrid", "hybrid_unsure"])
 def test_a_system_answers_as_ask_does(library, questions, mode):
     predictions = system(mode, library).answer(questions)
     for question, prediction in zip(questions, predictions, strict=True):
@@ -63,6 +63,27 @@ def test_the_gold_sentence_is_given_as_text_or_as_weights(library, questions):
     assert [p.knowledge_tokens for p in injected] == [0] * 4
 
 
+def test_hybrids_and_the_short_rag_read_no_more_tokens_than_their_budget(library, questions, monkeypatch):
+    for budget in (64, 24, 7):
+        monkeypatch.setattr(library.memory, "config", replace(library.memory.config, snippet_tokens=budget))
+        for name in ("hybrid", "rag_dense_64"):
+            spent = [prediction.knowledge_tokens for prediction in system(name, library).answer(questions)]
+            assert max(spent) <= budget and any(spent)
+
+
+def test_an_unsure_hybrid_reads_where_the_route_is_unsure_and_only_there(library, questions, monkeypatch):
+    sure = [library.route(question).confidence for question in questions]
+    routing = replace(library.memory.config.routing, unsure_below=sorted(sure)[2])
+    monkeypatch.setattr(library.memory, "config", replace(library.memory.config, routing=routing))
+    found = system("hybrid_unsure", library).answer(questions)
+    read = [p.knowledge_tokens > 0 for p in found if not p.abstained]
+    assert read == [s < routing.unsure_below for s, p in zip(sure, found, strict=True) if not p.abstained]
+    always, never = (system(name, library).answer(questions) for name in ("hybrid", "atoms"))
+    assert [p.text for p in found] == [
+        (always if one.knowledge_tokens else never)[n].text for n, one in enumerate(found)
+    ]
+
+
 def test_only_gold_weights_tell_the_oracle_from_closed_book(library, questions):
     bare, injected = (system(name, library).answer(questions) for name in ("closed_book", "atoms_oracle"))
     assert [p.text for p in injected] != [p.text for p in bare]
@@ -70,10 +91,10 @@ def test_only_gold_weights_tell_the_oracle_from_closed_book(library, questions):
     assert [p.text for p in empty.answer(questions)] == [p.text for p in bare]
 
 
-def test_oracles_never_abstain_and_abstaining_is_not_generating(library, questions, tiny_reader):
+def test_oracles_never_abstain_and_abstaining_is_not_generating(library, questions, tiny_reader, with_documents):
     answers = {name: system(name, library).answer(questions) for name in SYSTEMS}
     abstained = {name for name, predictions in answers.items() if any(p.abstained for p in predictions)}
-    assert abstained == {"atoms", "hybrid"}
+    assert {"atoms", "hybrid", "hybrid_unsure"} <= abstained <= {"atoms", "hybrid", "hybrid_unsure", "document"}
     lost = answers["atoms"][3]
     assert (lost.text, lost.atoms, lost.loglikelihood) == ("I don't know.", (), None)
 

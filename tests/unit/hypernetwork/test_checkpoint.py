@@ -6,7 +6,7 @@ import torch
 from parametric_memory.adapters import spec_for
 from parametric_memory.config import PromptConfig
 from parametric_memory.errors import CheckpointError
-from parametric_memory.hypernetwork.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from parametric_memory.hypernetwork.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_reranking
 from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
 from parametric_memory.testing import tiny_model
 
@@ -36,6 +36,26 @@ def test_the_digest_tells_weights_apart(checkpoint, tmp_path):
     save_checkpoint(checkpoint, tmp_path / "c")
     a, b, c = (load_checkpoint(tmp_path / name).digest for name in "abc")
     assert a == b != c
+
+
+def test_a_routers_weights_are_read_with_the_checkpoint_they_were_fitted_with_and_with_no_other(checkpoint, tmp_path):
+    save_checkpoint(checkpoint, tmp_path)
+    assert load_checkpoint(tmp_path).reranking is None
+    weights = {"similarity": 1.0, "share": 0.5}
+    save_reranking(tmp_path, load_checkpoint(tmp_path).digest, weights, fitted={"questions": 100})
+    assert load_checkpoint(tmp_path).reranking == weights
+    with torch.no_grad():
+        checkpoint.network.floor += 1
+    save_checkpoint(checkpoint, tmp_path)
+    assert load_checkpoint(tmp_path).reranking is None
+
+
+def test_damaged_weights_of_a_router_are_a_clear_error(checkpoint, tmp_path):
+    save_checkpoint(checkpoint, tmp_path)
+    for damaged in ("{", "[]", '{"digest": "a", "weights": {"share": "much"}}'):
+        (tmp_path / "reranking.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match=r"fit_reranker\.py"):
+            load_checkpoint(tmp_path)
 
 
 def test_a_folder_without_a_checkpoint_is_a_clear_error(tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from parametric_memory.config import IngestConfig
 from parametric_memory.errors import ExtractionError
 from parametric_memory.ingest import RuleExtractor, extract_document, read_path
+from parametric_memory.ingest.extraction import whole
 from parametric_memory.ingest.markdown import read_markdown
 from parametric_memory.types import Atom, AtomKind, Document, Span
 
@@ -34,6 +35,13 @@ def test_atoms_of_any_extractor_are_numbered_within_their_document():
     assert {(atom.document_id, atom.source, atom.metadata["user_id"]) for atom in atoms} == {
         (document.id, "a.md", "mira")
     }
+
+
+def test_a_text_without_a_sentence_can_be_taken_as_one_atom():
+    document = Document.of("Opening\n hours", source="a.txt")
+    [atom] = whole(document)
+    assert (atom.statement, atom.span, atom.source) == ("Opening hours", Span(0, 14), "a.txt")
+    assert whole(Document.of(" \n")) == []
 
 
 def test_the_same_sentence_keeps_its_atom_when_the_text_around_it_changes():

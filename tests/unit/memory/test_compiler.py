@@ -1,11 +1,24 @@
 """Choosing a compiler; the base model and the key encoder are tiny, everything else is real."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+import torch
+
+from parametric_memory.adapters import dense, spec_for
 from parametric_memory.backends import HuggingFaceBackend
-from parametric_memory.compilers import DistillationCompiler
-from parametric_memory.config import DistillationConfig, GenerationConfig, MemoryConfig, RoutingConfig, StoreConfig
+from parametric_memory.compilers import DistillationCompiler, DocumentCompiler
+from parametric_memory.config import (
+    DistillationConfig,
+    GenerationConfig,
+    MemoryConfig,
+    PromptConfig,
+    RoutingConfig,
+    StoreConfig,
+)
 from parametric_memory.errors import AdapterMismatchError, CheckpointError, ConfigError
+from parametric_memory.hypernetwork.checkpoint import Checkpoint, save_checkpoint
+from parametric_memory.hypernetwork.document import DocumentHypernetwork, document_config_for
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.memory import memory as rooms
 from parametric_memory.memory.compiler import compiler_kind
@@ -55,8 +68,60 @@ def test_a_memory_opened_with_other_settings_says_so(tiny_parts, tmp_path):
         ParametricMemory.from_pretrained(path=tmp_path, config=MemoryConfig(store=StoreConfig(index="numpy")))
 
 
+@pytest.fixture
+def document_checkpoint(tiny_parts, tmp_path):
+    """A checkpoint of a document compiler that was never trained, for the tiny base model."""
+    backend = HuggingFaceBackend.from_pretrained()
+    torch.manual_seed(0)
+    network = DocumentHypernetwork(document_config_for(backend.model, layers=2, rank=2, width=20, blocks=1))
+    network.scale_b.data.normal_()
+    network.bias_b.data.normal_()
+    spec = spec_for(backend.model, backend.base_model, last=2)
+    save_checkpoint(Checkpoint(network, spec, PromptConfig(prefix="A:")), tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def test_a_memory_of_documents_is_filled_asked_changed_and_opened_again(document_checkpoint, tmp_path):
+    given = {"path": tmp_path / "memory", "checkpoint": document_checkpoint, "config": CONFIG}
+    text = "The keeper of Hall 4B is Bastian Orme. Hall 4B was built in 1911."
+    with ParametricMemory.from_pretrained(compiler="document", **given) as memory:
+        assert isinstance(memory.compiler, DocumentCompiler) and memory.prompt.prefix == "A:"
+        [added] = memory.add(text)["results"]
+        assert added["memory"] == text, "a chunk is an atom"
+        answer = memory.ask("Who is the keeper of Hall 4B?")
+        assert [citation.text for citation in answer.citations] == [text]
+        memory.add("The ferry to Skerry leaves on Tuesday.")
+        memory.update(added["id"], "The keeper of Hall 4B is Ada Moss.")
+    assert compiler_kind(tmp_path / "memory", None) == "document"
+    with ParametricMemory.from_pretrained(**given) as memory:
+        assert memory.stats().atoms == 2 and isinstance(memory.compiler, DocumentCompiler)
+        folder = memory.export(tmp_path / "exported", question="Who is the keeper of Hall 4B?")
+    assert (folder / "adapter_model.safetensors").exists()
+
+
+def test_two_documents_are_composed_with_one_bias(document_checkpoint, tmp_path):
+    config = replace(
+        CONFIG, routing=RoutingConfig(abstain_below=0.0, margin=100.0), document_checkpoint=str(document_checkpoint)
+    )
+    with ParametricMemory.from_pretrained(path=tmp_path / "memory", compiler="document", config=config) as memory:
+        memory.add(["The keeper of Hall 4B is Bastian Orme.", "The keeper of Hall 48 is Joanna Veck."])
+        route = memory.explain("Who is the keeper of Hall 48?")
+        assert [routed.rank_gates for routed in route.selected] == [(1.0, 1.0, 0.5, 0.5)] * 2
+        composed = memory.compose(route)
+        bias = memory.compiler.checkpoint.network.bias()
+        chunks = [memory.compiler.materialise(memory.store.codes([routed.atom.id]))[0] for routed in route.selected]
+    for target, base in zip(composed.spec.targets, bias, strict=True):
+        alone = [dense(adapter.factors[target]) - dense(base) for adapter in chunks]
+        torch.testing.assert_close(dense(composed.factors[target]), sum(alone) + dense(base), rtol=1e-3, atol=1e-4)
+
+
+def test_a_document_compiler_without_a_checkpoint_says_how_to_get_one(tiny_parts, tmp_path):
+    with pytest.raises(CheckpointError, match="pmem train hypernetwork --compiler document"):
+        ParametricMemory.from_pretrained(path=tmp_path, compiler="document", config=CONFIG)
+
+
 def test_an_unknown_compiler_and_a_useless_checkpoint_are_refused(tiny_parts, tmp_path):
-    with pytest.raises(ConfigError, match="expected one of hypernetwork, distillation"):
+    with pytest.raises(ConfigError, match="expected one of hypernetwork, distillation, document"):
         ParametricMemory.from_pretrained(path=tmp_path, compiler="magic", config=CONFIG)
     with pytest.raises(ConfigError, match="distillation has none"):
         ParametricMemory.from_pretrained(path=tmp_path, compiler="distillation", checkpoint="folder", config=CONFIG)

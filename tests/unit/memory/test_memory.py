@@ -8,9 +8,13 @@ import pytest
 import torch
 
 from parametric_memory.adapters import import_peft
+from parametric_memory.compilers import HypernetworkCompiler, hypernetwork
 from parametric_memory.config import RoutingConfig
-from parametric_memory.errors import AtomNotFoundError, CompilationError, UnreadableDocumentError
+from parametric_memory.errors import AtomNotFoundError, CheckpointError, CompilationError, UnreadableDocumentError
+from parametric_memory.memory import ParametricMemory
 from parametric_memory.memory.answers import MODES
+from parametric_memory.memory.reranking import router_for
+from parametric_memory.routing import RerankingRouter, SimilarityRouter
 
 ADA = "Ada joined the Rotterdam office in 2021."
 BOB = "Bob keeps the red key of Hall 48."
@@ -38,7 +42,7 @@ def test_a_changed_file_is_replaced_atom_by_atom(memory, tmp_path):
 
 
 def test_a_long_document_that_was_interrupted_goes_on_where_it_was(memory, monkeypatch):
-    monkeypatch.setattr("parametric_memory.memory.memory.PART", 2)
+    monkeypatch.setattr("parametric_memory.memory.adding.PART", 70)  # two of its sentences
     text = " ".join(f"Door number {n} is painted green." for n in range(7))
     compiled, compile_ = [], memory.compiler.compile
 
@@ -219,6 +223,119 @@ def test_explain_gives_every_candidate_with_a_reason(memory):
     assert route.selected[0].atom.text == BOB
     assert all(routed.reason for routed in [*route.selected, *route.rejected])
     assert all(routed.rank_gates and routed.share is not None for routed in route.selected)
+
+
+@pytest.fixture
+def believing(open_believing):
+    return open_believing(reranked=2)
+
+
+@pytest.fixture
+def open_believing(parts, memory, tmp_path):
+    """Opens a memory whose compiler's checkpoint says how far its gates are to be believed."""
+    compiler = parts["compiler"]
+    weights = {"similarity": 1.0, "share": 2.0, "answered": 0.1, "bias": 0.0}
+    checkpoint = replace(compiler.checkpoint, reranking=weights)
+    reranking = HypernetworkCompiler(
+        parts["backend"].model, parts["backend"].tokenizer, checkpoint, fingerprint=parts["backend"].fingerprint
+    )
+    opened = []
+
+    def open_it(**settings):
+        config = replace(memory.config, routing=replace(memory.config.routing, margin=99.0, **settings))
+        path = tmp_path / f"believing {len(opened)}"
+        opened.append(ParametricMemory(**{**parts, "compiler": reranking}, path=path, config=config))
+        opened[-1].add([ADA, BOB, "Cid keeps the doors of the hall."])
+        return opened[-1]
+
+    yield open_it
+    for made in opened:
+        made.close()
+
+
+def test_the_gates_read_the_most_similar_candidates_at_once_and_the_route_believes_them(believing):
+    query = believing.encode_query("Who keeps the red key of Hall 48?")
+    read = believing.rerank(query, believing.candidates(query))
+    asked = [candidate for candidate in read if candidate.gates]
+    assert len(read) == 3 and len(asked) == 2
+    assert sum(one.gates.share for one in asked) + asked[0].gates.nothing == pytest.approx(1, abs=1e-3)
+    gates = believing.compiler.gate(query.text, believing.store.codes([one.atom.id for one in asked]))
+    assert sorted(gates.shares) == pytest.approx(sorted(one.gates.share for one in asked), abs=1e-5)
+    assert isinstance(believing.router, RerankingRouter)
+    assert believing.route(query, believing.candidates(query)) == believing.router.route(query, read)
+
+
+def test_candidates_that_were_read_are_not_read_again(believing, monkeypatch):
+    query = believing.encode_query("Who keeps the red key of Hall 48?")
+    read = believing.rerank(query, believing.candidates(query))
+    monkeypatch.setattr(type(believing.compiler), "gate", lambda *_: pytest.fail("read again"))
+    assert believing.rerank(query, read) == read
+
+
+@pytest.mark.parametrize(("gates", "kept"), [("reranked", True), ("selected", False)])
+def test_a_route_keeps_the_gates_that_its_candidates_were_read_with_if_it_is_told_to(open_believing, gates, kept):
+    memory = open_believing(gates=gates, max_atoms=1)
+    query = memory.encode_query("Who keeps the red key of Hall 48?")
+    read = {one.atom.id: one.gates for one in memory.rerank(query, memory.candidates(query))}
+    [routed] = memory.explain(query.text).selected
+    assert (routed.rank_gates == read[routed.atom.id].ranks) == kept
+
+
+def test_a_question_is_read_once_for_its_candidates_and_its_route(believing, monkeypatch):
+    calls = []
+    read = hypernetwork.states_at
+    monkeypatch.setattr(hypernetwork, "states_at", lambda *given: (calls.append(given), read(*given))[1])
+    believing.ask("Who keeps the red key of Hall 48, once more?")
+    assert len(calls) == 1
+
+
+def test_searching_asks_no_gates(believing, monkeypatch):
+    monkeypatch.setattr(type(believing.compiler), "gate", lambda *_: pytest.fail("asked the gates"))
+    assert believing.search("red key", top_k=1)["results"][0]["memory"] == BOB
+
+
+def test_gates_that_are_not_to_be_asked_are_not(parts, believing, memory):
+    assert isinstance(memory.router, SimilarityRouter)
+    query = memory.encode_query("Who keeps the red key?")
+    memory.add(BOB)
+    assert all(one.gates is None for one in memory.rerank(query, memory.candidates(query)))
+    assert isinstance(router_for(believing.compiler, RoutingConfig(reranked=0)), SimilarityRouter)
+
+
+def test_weights_of_another_version_are_a_clear_error(parts, monkeypatch):
+    compiler = parts["compiler"]
+    monkeypatch.setattr(type(compiler), "reranking", {"cosine": 1.0})
+    with pytest.raises(CheckpointError, match=r"fit_reranker\.py"):
+        router_for(compiler, RoutingConfig())
+
+
+def test_a_second_hop_takes_what_the_first_atom_leads_to(open_memory, memory):
+    facts = ["Night Harbour was directed by Ida Bek.", "Ida Bek was born in Velden.", "Crab soup is sold on Friday."]
+    question = "Where was the director of Night Harbour born?"
+    routing = replace(memory.config.routing, max_atoms=2, margin=0.0)
+    for hops, expected in ((1, facts[:1]), (2, facts[:2]), (3, facts[:2])):
+        asked = open_memory(f"hops {hops}", replace(memory.config, routing=replace(routing, hops=hops)))
+        asked.add(facts)
+        route = asked.explain(question)
+        assert [routed.atom.text for routed in route.selected] == expected
+        assert asked.ask(question).route == route
+
+
+def test_a_routes_atoms_stay_in_the_routers_order_when_they_are_gated(memory, monkeypatch):
+    memory.add([ADA, BOB, "Cid keeps the doors of the hall."])
+    query = memory.encode_query("Who keeps the red key of Hall 48?")
+    wide = replace(memory.config.routing, margin=99.0)
+    route = SimilarityRouter(wide).route(query, memory.candidates(query))
+    gate = type(memory.compiler).gate
+
+    def backwards(compiler, question, codes):
+        made = gate(compiler, question, codes)
+        return replace(made, shares=tuple(float(number) for number in range(len(codes))))
+
+    monkeypatch.setattr(type(memory.compiler), "gate", backwards)
+    gated = memory.gate(query.text, route)
+    assert [r.atom.id for r in gated.selected] == [r.atom.id for r in route.selected]
+    assert [r.share for r in gated.selected] == [0.0, 1.0, 2.0]
 
 
 def test_an_exported_route_is_the_composed_adapter(memory, tmp_path):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from parametric_memory.config import RoutingConfig
 from parametric_memory.protocols import Router
-from parametric_memory.routing.fusion import SimilarityRouter, features, probability
+from parametric_memory.routing.fusion import SimilarityRouter, features
+from parametric_memory.routing.selection import probability
 from parametric_memory.types import Atom, AtomKind, Candidate, Query, Route, Span
 
 QUESTION = "Who opened the harbour of Port Velden in 1912?"

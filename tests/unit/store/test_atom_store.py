@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 from store_world import ADA, BOB, COMPILER, DIM, SPEC, Page, code_of, find, key, key_of, open_store, put
 
 from parametric_memory.config import StoreConfig
@@ -20,7 +21,8 @@ from parametric_memory.errors import (
     StoreNotFoundError,
 )
 from parametric_memory.store import AtomStore, Change
-from parametric_memory.types import AdapterSpec, AtomKey
+from parametric_memory.store.numpy_index import NumpyIndex
+from parametric_memory.types import AdapterSpec, AtomKey, AtomKind
 
 
 def test_what_is_put_is_there_after_reopening(tmp_path):
@@ -30,9 +32,16 @@ def test_what_is_put_is_there_after_reopening(tmp_path):
         with open_store(tmp_path / index, index, create=False) as store:
             assert store.atoms() == ADA.atoms
             assert store.codes(ADA.ids) == ADA.codes
+            assert all(np.array_equal(a.vector, b.vector) for a, b in zip(store.keys(ADA.ids), ADA.keys, strict=True))
             assert store.document(ADA.document.id) == ADA.document
             assert find(store, "green tea")[0].atom == ADA.atoms[1]
             assert store.verify() == []
+
+
+def test_the_key_of_an_atom_that_is_not_there_is_asked_for_in_vain(plain):
+    put(plain, ADA)
+    with pytest.raises(AtomNotFoundError, match="there is no atom nobody"):
+        plain.keys([*ADA.ids, "nobody"])
 
 
 def test_the_same_document_again_is_a_no_op(plain):
@@ -151,8 +160,62 @@ def test_both_indexes_give_the_same_candidates(tmp_path):
         with open_store(tmp_path / index, index) as store:
             for page in pages:
                 put(store, page)
-            answers.append([find(store, "item 42 of shelf 4", k=6), find(store, "item 42", k=6, shelf=[3, 4])])
+            found = [find(store, "item 42 of shelf 4", k=6), find(store, "item 42", k=6, shelf=[3, 4])]
+            answers.append([[replace(candidate, updated=0.0) for candidate in one] for one in found])
     assert answers[0] == answers[1]
+
+
+def test_one_more_atom_is_one_more_key(plain, monkeypatch):
+    written: list[int] = []
+    upsert = NumpyIndex.upsert
+    monkeypatch.setattr(NumpyIndex, "upsert", lambda self, keys: (written.append(len(keys)), upsert(self, keys))[1])
+    put(plain, Page("many.md", [f"Room {number} is open." for number in range(50)]))
+    find(plain, "Which room?")
+    put(plain, ADA)
+    assert find(plain, "passport drawer", k=1)[0].atom.statement == ADA.sentences[0]
+    assert written == [50, 2]
+
+
+def test_what_changed_since_is_read_without_reading_all_of_the_history(plain):
+    put(plain, ADA)
+    find(plain, "passport")
+    put(plain, BOB)
+    asked: list[tuple[str, tuple]] = []
+    event.listen(
+        plain._database._engine, "before_cursor_execute", lambda c, cursor, sql, values, *_: asked.append((sql, values))
+    )
+    find(plain, "passport")
+    [(sql, values)] = [pair for pair in asked if "FROM history" in pair[0]]
+    with plain._database.read() as connection:
+        plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert len(plan) == 1 and plan[0].startswith("SEARCH") and "history_by_version" in plan[0]
+
+
+def test_atoms_beside_those_found_come_along_if_asked_for(store):
+    put(store, Page("story.md", ["It rained.", "Ada went to the harbour.", "She took the ferry.", "The end."]))
+    put(store, BOB)
+    question = "Who went to the harbour?"
+    alone = {c.atom.statement for c in find(store, question, k=1)}
+    beside = store.search(question, key(question), 1, neighbours=2)
+    assert alone == {"Ada went to the harbour."}
+    assert {c.atom.statement for c in beside} == {"It rained.", "Ada went to the harbour.", "She took the ferry."}
+    assert len(store.search(question, key(question), 1, neighbours=1)) == 2
+    assert all(c.dense == pytest.approx(float(key(c.atom.statement) @ key(question)), abs=1e-5) for c in beside)
+
+
+def test_a_neighbour_that_the_filters_do_not_mean_stays_away(plain):
+    put(plain, Page("story.md", ["Ada went to the harbour.", "She took the ferry."]))
+    [first, _] = plain.atoms()
+    plain.update(replace(first, kind=AtomKind.EVENT), key_of(first), code_of(first))
+    found = plain.search("harbour", key("harbour"), 1, filters={"kind": "event"}, neighbours=4)
+    assert [c.atom.statement for c in found] == ["Ada went to the harbour."]
+
+
+def test_a_candidate_knows_when_it_was_last_changed(plain):
+    put(plain, ADA)
+    put(plain, BOB)
+    ada, bob = (find(plain, page.sentences[0], k=1)[0] for page in (ADA, BOB))
+    assert 0.0 < ada.updated < bob.updated
 
 
 def test_a_deleted_atom_is_gone_and_comes_back_with_its_document(store):

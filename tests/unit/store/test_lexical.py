@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_world import Page, find, key, open_store, put
 
-from parametric_memory.store.lexical import MAX_WORDS, match_query
+from parametric_memory.store import lexical
+from parametric_memory.store.lexical import MAX_WORDS, match_query, rarest
 
 PAGE = Page(
     "mixed",
@@ -63,3 +64,25 @@ def test_rarer_words_weigh_more(plain):
 
 def test_a_long_text_is_cut_to_a_question():
     assert match_query(" ".join(f"w{i}" for i in range(10_000))).count(" OR ") == MAX_WORDS - 1
+
+
+def test_the_commonest_words_of_a_large_memory_are_left_out():
+    held = {"the": 900, "of": 700, "harbour": 40, "velden": 3, "unheard": 0}
+    assert rarest(list(held), list(held.values()), rows=5000) == list(held)
+    assert rarest(list(held), list(held.values()), rows=800) == ["of", "harbour", "velden", "unheard"]
+    assert rarest(list(held), list(held.values()), rows=50) == ["harbour", "velden", "unheard"]
+
+
+def test_words_that_are_all_common_leave_one_to_look_for():
+    assert rarest(["the", "of"], [900, 700], rows=50) == ["of"]
+    assert rarest(["the", "unheard"], [900, 0], rows=50) == ["the", "unheard"]
+
+
+def test_a_search_ranks_no_more_rows_than_it_may_and_finds_the_rare_words_all_the_same(plain, monkeypatch):
+    put(plain, Page("x", [*(f"The office number {i} is open." for i in range(60)), "The sauna is open on Friday."]))
+    question = "Is the sauna open?"
+    everything = [c.lexical for c in find(plain, question, k=99) if c.lexical]
+    monkeypatch.setattr(lexical, "MAX_ROWS", 20)
+    few = [c for c in find(plain, question, k=99) if c.lexical]
+    assert len(everything) == 61
+    assert [c.atom.statement for c in few] == ["The sauna is open on Friday."]

@@ -22,7 +22,7 @@ from parametric_memory.compilers import HypernetworkCompiler
 from parametric_memory.config import PromptConfig
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
-from parametric_memory.hypernetwork.states import continue_from, pad, states_at
+from parametric_memory.hypernetwork.states import continue_from, logits_of, pad, states_at
 from parametric_memory.testing import tiny_model
 from parametric_memory.training.batches import collate
 from parametric_memory.training.corpus import Corpus, Example, Place
@@ -170,25 +170,25 @@ def test_greedy_scores_ask_what_can_be_answered(world):
         (Qwen2Config(**{name: size for name, size in SIZES.items() if name != "head_dim"}), Qwen2ForCausalLM),
         (Qwen3Config(**SIZES), Qwen3ForCausalLM),
         (GemmaConfig(**SIZES), GemmaForCausalLM),
-        (Gemma2Config(**SIZES, sliding_window=64), Gemma2ForCausalLM),
+        (Gemma2Config(**SIZES, sliding_window=64, final_logit_softcapping=0.5), Gemma2ForCausalLM),
         (LlamaConfig(**SIZES, tie_word_embeddings=True, rope_parameters={"rope_type": "default", "rope_theta": 1e5}),
          LlamaForCausalLM),
     ],
     ids=["Llama", "Qwen2", "Qwen3", "Gemma", "Gemma2", "SmolLM"],
 )  # fmt: skip
-def test_upper_layers_go_on_from_states_as_the_whole_model_runs(config, kind):
+def test_upper_layers_and_head_go_on_from_states_as_the_whole_model_runs(config, kind):
     torch.manual_seed(0)
     model = kind(config).eval()
     ids, mask = pad([torch.arange(5, 25), torch.arange(40, 52)])
     states = states_at(model, ids, mask, [2])[2]
     with torch.no_grad():
-        found = continue_from(model, states, mask, 2)
-        expected = model.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        found = logits_of(model, continue_from(model, states, mask, 2))
+        expected = model(input_ids=ids, attention_mask=mask.long()).logits
     torch.testing.assert_close(found[mask], expected[mask], atol=1e-4, rtol=1e-4)
 
 
 def test_weights_that_are_zero_cost_no_pass_of_the_base_model(world, monkeypatch):
-    monkeypatch.setattr("parametric_memory.training.objective.continue_from", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr("parametric_memory.training.student.continue_from", lambda *_: pytest.fail("it ran"))
     terms, _ = run(world, [0, 1, 2], Weights(span=1.0, atoms=0.5))
     assert set(terms) == {"total", "span", "atoms", "hit", "start"}
     with pytest.raises(BaseException, match="it ran"):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from parametric_memory.errors import UnsupportedModelError
-from parametric_memory.hypernetwork.states import continue_from, pad, states_at
+from parametric_memory.hypernetwork.states import continue_from, logits_of, pad, states_at
 
 #: Tokens of one forward pass, padding included.
 MAX_TOKENS = 2048
@@ -131,15 +131,14 @@ class Shortcut:
         hidden = continue_from(self._model, states, mask, self._first)
         answers = [self._texts[n] for n in numbers]
         kept = [row[len(t.prompt) - 1 : len(t)] for row, t in zip(hidden, answers, strict=True)]
-        logits: Tensor = self._model.get_output_embeddings()(torch.cat(kept))
-        return logits
+        return logits_of(self._model, torch.cat(kept))
 
 
 @torch.no_grad()
 def shortcut_is_exact(model: nn.Module, first: int, text: Text) -> bool:
     """Return whether continuing from states gives the model's own logits, up to its precision, on this text.
 
-    Where it does not (other layer signatures, scaled or capped logits, several rotary embeddings), the whole model has
+    Where it does not (other layer signatures, scaled logits, several rotary embeddings), the whole model has
     to be run.
     """
     expected = answer_logits(model, [text]).float()

@@ -30,7 +30,7 @@ from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.protocols import KeyEncoder
-from parametric_memory.routing import SentenceTransformerEncoder, SimilarityRouter
+from parametric_memory.routing import RerankingRouter, SentenceTransformerEncoder, SimilarityRouter
 
 #: Opens a memory at a path; made if it is not there.
 Opener: TypeAlias = Callable[[Path], ParametricMemory]
@@ -155,13 +155,13 @@ def beside(memory: ParametricMemory, path: Path, *, index: str | None = None) ->
     """
     routing = replace(memory.config.routing, abstain_below=0.0)
     store = replace(memory.config.store, index=index or memory.config.store.index)
-    ours = isinstance(memory.router, SimilarityRouter)
+    ours = isinstance(memory.router, SimilarityRouter | RerankingRouter)
     return ParametricMemory(
         backend=memory.backend,
         compiler=memory.compiler,
         key_encoder=memory.key_encoder,
         path=path,
-        router=SimilarityRouter(routing) if ours else memory.router,
+        router=None if ours else memory.router,
         extractor=memory.extractor,
         prompt=memory.prompt,
         config=replace(memory.config, routing=routing, store=store, unknown=None),

@@ -44,16 +44,23 @@ def render(results: Figures) -> str:
     """Return the page."""
     lines = ["# What it costs", "", "Compare figures of one part only: each was measured in one run.", ""]
     if results["aims"]:
-        rows = [
-            (aim["measure"], _number(aim["value"]), f"≤ {aim['aim']:g}", "yes" if aim["met"] else "no")
-            for aim in results["aims"]
-        ]
-        lines += _table(("measure", "value", "aim", "met"), rows)
+        lines += [aims_table(results["aims"]), ""]
     for name, section in _SECTIONS.items():
         if name in results["parts"]:
             part = results["parts"][name]
             lines += [f"## {_TITLES[name]}", "", *section(part), *_circumstances(part)]
     return "\n".join(lines)
+
+
+def aims_table(found: Sequence[Figures]) -> str:
+    """Return the figures that there is an aim for, as a table; empty if there are none."""
+    rows = [(one["measure"], _number(one["value"]), f"≤ {one['aim']:g}", ("no", "yes")[one["met"]]) for one in found]
+    return "\n".join(_table(("measure", "value", "aim", "met"), rows)).strip() if rows else ""
+
+
+def part_section(name: str, part: Figures) -> str:
+    """Return what one part of a bench found, without its circumstances."""
+    return "\n".join(_SECTIONS[name](part)).strip()
 
 
 # ---------------------------------------------------------------- the parts

@@ -1,6 +1,7 @@
 """Disagreement: two documents state the same fact differently, and the newer one was added later. Who is believed?
 
-Nothing in the library prefers the newer document; this only measures what comes of that.
+A route takes the newer of two versions of a fact where words show that they are versions (see
+`parametric_memory.routing.versions`); this measures what comes of that, beside systems that do not know which is newer.
 """
 
 from __future__ import annotations

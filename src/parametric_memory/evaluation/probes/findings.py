@@ -48,9 +48,15 @@ def write_findings(path: Path, name: str, found: Findings, settings: Record) -> 
     return read
 
 
-def render(found: Iterable[Record]) -> str:
-    """Return probes' files, as they were read, as one page of Markdown."""
-    return "\n".join(["# Probes", "", *(line for one in found for line in _section(one))])
+def render(found: Iterable[Record], *, pictures: Mapping[str, str] | None = None) -> str:
+    """Return probes' files, as they were read, as one page of Markdown.
+
+    Args:
+        found: The files.
+        pictures: Names of picture files beside the page, by probe.
+    """
+    named = pictures or {}
+    return "\n".join(["# Probes", "", *(line for one in found for line in _section(one, named.get(one["probe"])))])
 
 
 def columns(rows: Sequence[Record]) -> list[str]:
@@ -67,7 +73,7 @@ def cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _section(found: Record) -> list[str]:
+def _section(found: Record, picture: str | None) -> list[str]:
     settings, rows = found["settings"], found["rows"]
     names = columns(rows)
     made_with = f"Base model `{settings['base_model']}`, compiler `{settings['compiler']}`, seed {settings['seed']}."
@@ -76,6 +82,7 @@ def _section(found: Record) -> list[str]:
         "",
         f"{found['measured']} {made_with}",
         "",
+        *([f"![{found['probe']}]({picture})", ""] if picture else []),
         f"| {' | '.join(names)} |",
         "|---" * len(names) + "|",
         *(f"| {' | '.join(cell(row.get(name)) for name in names)} |" for row in rows),

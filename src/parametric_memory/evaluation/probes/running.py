@@ -1,7 +1,7 @@
 """Probes by their names, from a folder of questions to a folder of findings.
 
-The folder gets ``<name>.json`` for each probe and ``probes.md``, a page of all that is there. A probe whose file was
-made with the same settings and the same data is not run again.
+The folder gets ``<name>.json`` for each probe and ``probes.md``, a page of all that is there, with ``niah.svg`` where
+needles were asked for. A probe whose file was made with the same settings and the same data is not run again.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from parametric_memory import __version__
-from parametric_memory.errors import ConfigError
+from parametric_memory.errors import ConfigError, MissingDependencyError
 from parametric_memory.evaluation.probes.counterfactual import counterfactual
 from parametric_memory.evaluation.probes.disagreement import disagreement
 from parametric_memory.evaluation.probes.findings import Findings, render, write_findings
 from parametric_memory.evaluation.probes.length import length
+from parametric_memory.evaluation.probes.niah import niah
 from parametric_memory.evaluation.probes.off_topic import off_topic
 from parametric_memory.evaluation.probes.paraphrase import paraphrase
 from parametric_memory.evaluation.probes.stored import stored
 from parametric_memory.evaluation.probes.two_hop import two_hop
 from parametric_memory.evaluation.probes.world import Progress, World
-from parametric_memory.evaluation.systems import GENERATION
+from parametric_memory.evaluation.systems import GENERATION, depends_on
 from parametric_memory.memory import ParametricMemory
 
 logger = logging.getLogger(__name__)
@@ -48,12 +49,15 @@ PROBES: Mapping[str, Probe] = {
     "two_hop": two_hop,
     "paraphrase": paraphrase,
     "disagreement": disagreement,
+    "niah": niah,
 }
+#: They make up what they ask about.
+WITHOUT_DATA = ("niah",)
 
 
 def run_probes(
     names: Sequence[str],
-    data: Path | str,
+    data: Path | str | None = None,
     *,
     out: Path | str,
     limit: int = 50,
@@ -67,11 +71,11 @@ def run_probes(
 
     Args:
         names: Of `PROBES`; all of them, if there are none.
-        data: Folder of files of questions.
+        data: Folder of files of questions; some probes need none.
         out: Folder for the findings; made if it is not there.
         limit: Questions of each sample.
         seed: Of the samples.
-        lengths: Tokens that documents are padded to (`length`).
+        lengths: Tokens that documents are padded to (`length`), and of haystacks (`niah`).
         stored: Atoms that memories hold (`stored`).
         open_memory: Opens an empty memory at a path; by default the built-in one.
         progress: Called as the work goes on.
@@ -82,7 +86,7 @@ def run_probes(
     Raises:
         ConfigError: If a setting makes no sense, naming all that do not, or a probe finds no questions.
     """
-    names, data, out = list(names) or list(PROBES), Path(data), Path(out)
+    names, data, out = list(names) or list(PROBES), Path(data) if data else None, Path(out)
     _check(names, data, limit, [*lengths, *stored])
     out.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
@@ -90,7 +94,7 @@ def run_probes(
         root = Path(folder)
         opened = open_memory or (lambda path: ParametricMemory.from_pretrained(path=path))
         with opened(root / "parts") as parts:
-            world = World(parts, data, root / "memories", limit, seed, tuple(lengths), tuple(stored), progress)
+            world = World(parts, data, root / "memories", limit, seed, tuple(lengths), tuple(stored), progress, out)
             settings = _settings(world)
             for name in names:
                 results[name] = _run(name, world, out / f"{name}.json", settings)
@@ -102,18 +106,37 @@ def write_page(out: Path) -> None:
     """Write ``probes.md`` from the probes' files that are there."""
     files = [out / f"{name}.json" for name in PROBES]
     found = [json.loads(path.read_text(encoding="utf-8")) for path in files if path.exists()]
-    (out / "probes.md").write_text(render(found), encoding="utf-8")
+    pictures = {one["probe"]: _picture(one, out) for one in found}
+    (out / "probes.md").write_text(render(found, pictures=pictures), encoding="utf-8")
 
 
-def _check(names: Sequence[str], data: Path, limit: int, sizes: Sequence[int]) -> None:
+def _picture(found: Mapping[str, Any], out: Path) -> str:
+    """Return the name of a probe's picture, drawn now; empty if it has none, or nothing to draw with is installed."""
+    if found["probe"] != "niah":
+        return ""
+    # Not above: pages of the report show probes.
+    from parametric_memory.evaluation.report.curves import maps_of
+    from parametric_memory.evaluation.report.plots import depth_maps
+
+    try:
+        return depth_maps(maps_of(found["rows"]), out / "niah.svg").name
+    except MissingDependencyError as error:
+        logger.info("probing: %s", error)
+        return ""
+
+
+def _check(names: Sequence[str], data: Path | None, limit: int, sizes: Sequence[int]) -> None:
     known = ", ".join(PROBES)
     problems = [f"unknown probe {name!r}; known are {known}" for name in names if name not in PROBES]
     problems += [f"probe {name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
     problems += [f"a length or a number of stored atoms is {size}, expected 1 or more" for size in sizes if size < 1]
     if limit < 1:
         problems.append(f"limit is {limit}, expected 1 or more")
-    if not data.is_dir():
-        problems.append(f"{data} is no folder of files of questions")
+    if needy := [name for name in names if name not in WITHOUT_DATA]:
+        if data is None:
+            problems.append(f"{', '.join(needy)} need a folder of files of questions (--data)")
+        elif not data.is_dir():
+            problems.append(f"{data} is no folder of files of questions")
     if problems:
         raise ConfigError("the probes cannot start:", problems=problems)
 
@@ -147,5 +170,7 @@ def _settings(world: World) -> dict[str, Any]:
         "version": __version__,
         "data": {name: path.stat().st_size for name, path in world.files().items()},
     }
+    if memory.config.document_checkpoint:
+        settings["document_compiler"] = depends_on("document", memory)
     read: dict[str, Any] = json.loads(json.dumps(settings))
     return read

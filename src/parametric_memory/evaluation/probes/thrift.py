@@ -6,12 +6,12 @@ has taken it, and a text that was encoded before is not encoded again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parametric_memory.protocols import Compiler, GatingCompiler, KeyEncoder
+from parametric_memory.protocols import Compiler, GatingCompiler, KeyEncoder, RerankingCompiler
 from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, TokenGates
 
 #: Atoms before and after one that are compiled with it: its context, about as much as a window holds.
@@ -39,6 +39,11 @@ class DeferredCompiler:
     def spec(self) -> AdapterSpec:
         """The compiler's."""
         return self._compiler.spec
+
+    @property
+    def reranking(self) -> Mapping[str, float] | None:
+        """The compiler's."""
+        return self._compiler.reranking if isinstance(self._compiler, RerankingCompiler) else None
 
     def compile(self, atoms: Sequence[Atom]) -> list[AtomCode]:
         """Return codes that say nothing yet."""

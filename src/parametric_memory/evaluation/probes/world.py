@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -38,30 +38,39 @@ class World:
 
     Attributes:
         parts: A memory whose parts are used; nothing is stored in it.
-        data: Folder of files of questions (see `parametric_memory.evaluation.datasets`).
+        data: Folder of files of questions (see `parametric_memory.evaluation.datasets`), for probes that need them.
         folder: For memories; nothing in it is kept.
         limit: Questions of each sample.
         seed: Of samples, and of everything that is drawn.
         lengths: Tokens that documents are padded to.
         stored: Atoms that memories are filled up to.
         progress: Called as the work goes on.
+        out: Where a probe may keep what it has done so far; else in `folder`.
     """
 
     parts: ParametricMemory
-    data: Path
+    data: Path | None
     folder: Path
     limit: int = 50
     seed: int = 0
     lengths: tuple[int, ...] = (128, 512, 2048, 8192)
     stored: tuple[int, ...] = (100, 1000, 10_000)
     progress: Progress = lambda _task, _done, _total: None
+    out: Path | None = None
     _numbers: Iterator[int] = field(default_factory=count)
 
     def files(self) -> dict[str, Path]:
         """Return the folder's files of questions by the names of their datasets."""
         kinds = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz")
-        found = [path for path in sorted(self.data.iterdir()) if path.name.endswith(kinds)]
+        paths = sorted(self.data.iterdir()) if self.data else []
+        found = [path for path in paths if path.name.endswith(kinds)]
         return {dataset_name(path): path for path in found}
+
+    def kept(self, name: str) -> Path:
+        """Return the file where a probe keeps its answers as they come."""
+        folder = self.out or self.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}.jsonl"
 
     def questions(
         self, *names: str, only: Callable[[Question], bool] = lambda _question: True, others: bool = True
@@ -129,9 +138,9 @@ class World:
             setting: Whether a question is asked of its own document or of all.
             deferred: Compile only what is routed (see `parametric_memory.evaluation.probes.thrift`).
         """
-        with self._beside(deferred=deferred) as memory:
+        with self._beside(deferred=deferred) as memory, closing(Library(memory, setting=setting)) as library:
             add_documents(memory, documents)
-            yield Library(memory, setting=setting)
+            yield library
 
     def _beside(self, *, deferred: bool) -> ParametricMemory:
         parts = self.parts

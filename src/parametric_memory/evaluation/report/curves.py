@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeAlias
+
+#: A share by (length in tokens, depth from 0 to 1).
+DepthMap: TypeAlias = Mapping[tuple[int, float], float]
 
 
 @dataclass(slots=True)
@@ -40,6 +43,21 @@ def curves_of(content: Mapping[str, Any], *, x: str, name: str = "atoms") -> dic
             system = _first(point, "system", "arm") or named or name
             found.setdefault(system, []).append((float(point[x]), f1, _first(point, "interval", "f1_interval", "95 %")))
     return {system: _curve(points) for system, points in found.items()}
+
+
+def maps_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, DepthMap]:
+    """Return, by system, the share of needles that were found, by length in tokens and depth.
+
+    Args:
+        rows: Of the probe ``niah``: one a system and length, with a share ``at 11%`` for each depth, None where nothing
+            could be asked.
+    """
+    found: dict[str, dict[tuple[int, float], float]] = {}
+    for row in rows:
+        shares = {name: share for name, share in row.items() if name.startswith("at ") and share is not None}
+        cells = {(int(row["tokens"]), float(name[3:-1]) / 100): float(share) for name, share in shares.items()}
+        found.setdefault(str(row["arm"]), {}).update(cells)
+    return {system: cells for system, cells in found.items() if cells}
 
 
 def curves_by_length(datasets: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Curve]]:

@@ -28,7 +28,8 @@ class Entry:
 
 # Mid-tones: they are told apart on white and on black, and by people who see no red or no green.
 _GREY, _BLUE, _ORANGE, _GREEN, _PINK, _VIOLET = "#868686", "#3f8ed6", "#d87f00", "#0f9d72", "#c0569f", "#8a72d8"
-_OTHERS = ("#a08a00", "#c4574a", "#2aa5a5", "#7d6a5a", "#6d8f3c")
+_TEAL = "#2aa5a5"
+_OTHERS = ("#a08a00", "#c4574a", "#7d6a5a", "#6d8f3c")
 
 #: Systems that have no description here are described where they are defined: in `DESCRIPTIONS`, which also wins.
 KNOWN: dict[str, Entry] = {
@@ -40,10 +41,14 @@ KNOWN: dict[str, Entry] = {
     "reader_document": Entry("text", "", _BLUE, "P"),
     "rag_bm25": Entry("rag", "", _ORANGE, "o"),
     "rag_dense": Entry("rag", "", _ORANGE, "s"),
+    "rag_dense_64": Entry("rag", "", _ORANGE, "^"),
     "rag_reader": Entry("rag", "", _ORANGE, "D"),
     "atoms": Entry("weights", "", _GREEN, "o"),
     "atoms_oracle": Entry("weights", "", _GREEN, "s"),
     "hybrid": Entry("both", "", _PINK, "o"),
+    "hybrid_unsure": Entry("both", "", _PINK, "s"),
+    "document": Entry("weights", "", _TEAL, "o"),
+    "document_whole": Entry("weights", "", _TEAL, "s"),
     "refined": Entry("weights", "", _VIOLET, "^"),
     "distillation": Entry("weights", "", _VIOLET, "o"),
     "distillation_oracle": Entry("weights", "", _VIOLET, "s"),

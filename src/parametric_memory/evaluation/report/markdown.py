@@ -17,6 +17,7 @@ from parametric_memory.evaluation.report.tables import (
     recall_table,
     refusal_table,
     set_line,
+    stated_table,
 )
 from parametric_memory.evaluation.report.verdict import verdict
 
@@ -39,6 +40,7 @@ def render(results: Mapping[str, Any], *, command: str) -> str:
         ("Ratios of token F1", ratios_table(datasets)),
         ("Finding", recall_table(datasets)),
         ("Refusing", refusal_table(datasets)),
+        ("Abstaining: stated and measured", stated_table(results.get("stated", ()))),
         ("Length of the document", length_table(*curves_by_length(datasets))),
         ("Where RAG wins, and where not", verdict(results)),
         ("Systems", legend(names)),
@@ -71,5 +73,7 @@ did. The better plain RAG arm of a set is chosen on these very answers, so the d
 Log-likelihood: nats per token of the first right answer, where the system did not abstain (compared where neither did,
 so on questions that the more careful one took on). Recall@k: of the questions that a single sentence answers, the share
 for which it is among the first k places that the system looked at; a chunk is a larger place than a sentence and
-easier to hit. Refusal: how well abstaining tells unanswerable questions apart. Tokens: retrieved text in the prompt, on
+easier to hit. Refusal: how well abstaining tells unanswerable questions apart. Stated error:
+of the unanswerable questions, at most this share is to be taken on; coverage: of the answerable ones, those taken on by
+the same threshold. Tokens: retrieved text in the prompt, on
 average. Times: questions asked one at a time, the systems in turn; compare them as ratios, within this run only."""

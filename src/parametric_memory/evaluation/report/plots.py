@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from parametric_memory.errors import MissingDependencyError
 from parametric_memory.evaluation.metrics import KS
-from parametric_memory.evaluation.report.curves import Curve
+from parametric_memory.evaluation.report.curves import Curve, DepthMap
 from parametric_memory.evaluation.report.legend import entry, in_order, is_rag
 
 if TYPE_CHECKING:
@@ -144,6 +144,27 @@ def curve_plot(curves: Mapping[str, Curve], path: Path, *, x: str, log: bool = T
             if len(sides) > 1:
                 panel.set_title("text in the prompt, or nothing" if _reads(next(iter(side))) else "weights")
         panels[0].set_ylabel("token F1")
+    return path
+
+
+def depth_maps(maps: Mapping[str, DepthMap], path: Path) -> Path:
+    """Draw the share of needles that were found by length and depth, a panel per system; what did not fit is blank."""
+    names = in_order(maps)
+    cells = [cell for found in maps.values() for cell in found]
+    lengths, depths = sorted({tokens for tokens, _ in cells}), sorted({depth for _, depth in cells})
+    size = (1.0 + (0.7 + 0.5 * len(lengths)) * max(1, len(names)), 3.2)
+    with _figure(path, size, columns=max(1, len(names)), sharey=True) as (figure, panels):
+        for panel, name in zip(panels, names, strict=False):
+            shares = [[maps[name].get((tokens, depth), math.nan) for tokens in lengths] for depth in depths]
+            image = panel.imshow(shares, aspect="auto", cmap="cividis", vmin=0.0, vmax=1.0)
+            panel.set_title(name)
+            panel.grid(visible=False)
+            panel.set_xticks(range(len(lengths)), [_short(tokens) for tokens in lengths], rotation=45)
+            panel.set_yticks(range(len(depths)), [f"{depth:.0%}" for depth in depths])
+            panel.set_xlabel("tokens")
+        panels[0].set_ylabel("depth of the needle")
+        if names:
+            figure.colorbar(image, ax=panels, label="share found")
     return path
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from parametric_memory.errors import UnreadableDocumentError
 from parametric_memory.evaluation.report.figures import figures, overall
 from parametric_memory.evaluation.report.legend import in_order
+from parametric_memory.evaluation.report.stated import stated
 from parametric_memory.types import stable_id
 
 #: What ``results.json`` holds: settings, circumstances, datasets, overall.
@@ -177,6 +178,7 @@ def _results(runs: Sequence[Run]) -> Results:
         "circumstances": runs[0].circumstances | {"commands": [run.circumstances["command"] for run in runs]},
         "datasets": datasets,
         "overall": overall(rows, datasets),
+        "stated": stated(rows),
     }
 
 

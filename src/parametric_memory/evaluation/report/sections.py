@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from parametric_memory.evaluation.bench.report import aims_table, part_section
 from parametric_memory.evaluation.probes.findings import cell, columns
 from parametric_memory.evaluation.report import plots
-from parametric_memory.evaluation.report.curves import curves_by_length, curves_of, curves_of_recall
+from parametric_memory.evaluation.report.curves import curves_by_length, curves_of, curves_of_recall, maps_of
 from parametric_memory.evaluation.report.legend import legend
 from parametric_memory.evaluation.report.markdown import about, notes
 from parametric_memory.evaluation.report.published import published_section
@@ -29,6 +30,7 @@ from parametric_memory.evaluation.report.tables import (
     recall_table,
     refusal_table,
     set_line,
+    stated_table,
     table,
 )
 from parametric_memory.evaluation.report.verdict import verdict
@@ -96,8 +98,9 @@ def _per_run(make: Callable[[Results, Path, str], str]) -> Section:
         for run in material.runs:
             shown = make(run, folder, material.suffix(run))
             named = "Own document" if run["settings"]["setting"] == "own" else "Whole corpus"
+            sets = ", ".join(f"`{name}`" for name in run["datasets"])
             if shown:
-                parts.append(f"**{named}**\n\n{shown}" if len(material.runs) > 1 else shown)
+                parts.append(f"**{named}** ({sets})\n\n{shown}" if len(material.runs) > 1 else shown)
         return "\n\n".join(parts)
 
     return section
@@ -161,7 +164,7 @@ def _refusal(run: Results, folder: Path, suffix: str) -> str:
             path = plots.refusal(dataset, folder / f"refusal_{name}{suffix}.svg")
             caption = f"Refusing on {name}: a curve over thresholds of confidence, a ring where the system ran"
             pictures.append(_picture(path, caption))
-    return _joined(*pictures, refusal_table(run["datasets"]))
+    return _joined(*pictures, refusal_table(run["datasets"]), stated_table(run.get("stated", ())))
 
 
 def _length(run: Results, folder: Path, suffix: str) -> str:
@@ -187,10 +190,24 @@ def _stored(material: Material, folder: Path) -> str:
     return _joined(_picture(path, "Token F1 against the number of stored atoms"), _probe(found))
 
 
+def _needles(material: Material, folder: Path) -> str:
+    """Return needles in haystacks: which depth of which length each system finds them at."""
+    found = material.probes.get("niah", {})
+    maps = maps_of(found.get("rows", ()))
+    if not maps:
+        return ""
+    path = plots.depth_maps(maps, folder / "needles.svg")
+    return _joined(_picture(path, "Share of needles found, by length and depth"), _probe(found))
+
+
 def _probes(material: Material, _folder: Path) -> str:
     """Return the tables of the probes that have no section of their own."""
     return _joined(
-        *(f"**{name}**. {_probe(found)}" for name, found in material.probes.items() if name not in {"stored", "length"})
+        *(
+            f"**{name}**. {_probe(found)}"
+            for name, found in material.probes.items()
+            if name not in {"stored", "length", "niah"}
+        )
     )
 
 
@@ -287,6 +304,13 @@ def _latency(material: Material, folder: Path) -> str:
     return _joined(picture, table(("ms, medians", *names), rows), told, _made(material, "stages"))
 
 
+def _costs(material: Material, _folder: Path) -> str:
+    """Return the aims of a bench, and its parts that have no section of their own."""
+    shown = [f"**{title}**. {part_section(name, material.bench[name])}\n\n{_made(material, name)}"
+             for name, title in _COSTS.items() if name in material.bench]  # fmt: skip
+    return _joined(aims_table(material.extras.get("bench", {}).get("aims", ())), *shown)
+
+
 def _made(material: Material, part: str) -> str:
     command = material.bench.get(part, {}).get("command")
     return f"Made by `{portable(command)}`." if command else ""
@@ -303,6 +327,8 @@ def _legend(material: Material, _folder: Path) -> str:
     return legend(name for run in material.runs for dataset in run["datasets"].values() for name in dataset["systems"])
 
 
+_COSTS = {"growth": "Growth", "memory": "Peak memory", "threads": "Threads", "imports": "Starting"}
+
 #: How each section is made, by the name in its markers.
 SECTIONS: Mapping[str, Section] = {
     "provenance": _per_run(lambda run, _folder, _suffix: provenance(run)),
@@ -316,9 +342,11 @@ SECTIONS: Mapping[str, Section] = {
     "length": _per_run(_length),
     "padded": _padded,
     "stored": _stored,
+    "needles": _needles,
     "probes": _probes,
     "bytes": _bytes,
     "latency": _latency,
+    "costs": _costs,
     "distillation": _distillation,
     "published": _published,
     "legend": _legend,

@@ -167,6 +167,22 @@ def refusal_table(datasets: Mapping[str, Dataset]) -> str:
     return table(("set", "system", "abstained", "precision", "recall", "F1", "area under ROC"), rows)
 
 
+def stated_table(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return how error rates that were stated on one set turn out on others (see `report.stated`)."""
+    rows = [
+        [
+            f"`{one['calibrated_on']}`",
+            "its other half" if one["calibrated_on"] == one["measured_on"] else f"`{one['measured_on']}`",
+            number(one["rate"]),
+            between(one["error"], one["error_interval"]),
+            between(one["coverage"], one["coverage_interval"]),
+            f"{one['unanswerable']:,}",
+        ]
+        for one in records
+    ]
+    return table(("calibrated on", "measured on", "stated", "measured error", "coverage", "unanswerable"), rows)
+
+
 def length_table(unit: str, curves: Mapping[str, Curve]) -> str:
     """Return F1 by system and by where the bucket of lengths begins; empty text if there is only one bucket."""
     starts = sorted({x for curve in curves.values() for x in curve.x})
@@ -188,4 +204,4 @@ def set_line(name: str, dataset: Dataset) -> str:
 
 def ours(systems: Iterable[str]) -> list[str]:
     """Return the systems that answer from weights on their own: those that RAG is compared with."""
-    return [name for name in in_order(systems) if name in {"atoms", "hybrid"}]
+    return [name for name in in_order(systems) if name in {"atoms", "hybrid", "hybrid_unsure"}]

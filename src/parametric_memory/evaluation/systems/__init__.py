@@ -5,7 +5,7 @@ step by step, so that many questions share a batch. `DESCRIPTIONS` says what eac
 
 The gold sentence is the atom that holds a right answer; of several, the one that shares the most words with the
 question. Where none does (unanswerable questions, yes and no), it is the one that shares the most words: systems that
-are given it never abstain, and answer every question. Only `atoms` and `hybrid` can abstain.
+are given it never abstain, and answer every question. Only `atoms`, the hybrids and `document` can abstain.
 """
 
 from __future__ import annotations
@@ -13,9 +13,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from parametric_memory.evaluation.reader import reader_digest
-from parametric_memory.evaluation.systems import reading, tuned, weights
+from parametric_memory.evaluation.systems import documents, reading, tuned, weights
 from parametric_memory.evaluation.systems.distilled import DISTILLED
-from parametric_memory.evaluation.systems.library import Library, Setting, gold_atom, holds_answer, scope
+from parametric_memory.evaluation.systems.library import (
+    Library,
+    Setting,
+    chunk_compiler,
+    chunked_memory,
+    gold_atom,
+    holds_answer,
+    scope,
+)
 from parametric_memory.evaluation.systems.reading import DOCUMENT_CHARS, cut_around
 from parametric_memory.evaluation.systems.system import (
     GENERATION,
@@ -44,6 +52,7 @@ __all__ = [
     "Preparation",
     "Setting",
     "System",
+    "chunked_memory",
     "cut_around",
     "depends_on",
     "gold_atom",
@@ -65,7 +74,11 @@ SYSTEMS: Mapping[str, Preparation] = {
     "rag_reader": tuned.rag_reader,
     "atoms": weights.atoms,
     "atoms_oracle": weights.atoms_oracle,
+    "rag_dense_64": reading.rag_dense_snippet,
     "hybrid": weights.hybrid,
+    "hybrid_unsure": weights.hybrid_unsure,
+    "document": documents.document,
+    "document_whole": documents.document_whole,
     **DISTILLED,
 }
 
@@ -79,7 +92,11 @@ DESCRIPTIONS: Mapping[str, str] = {
     "rag_dense": "chunks in the prompt, found by LangChain's vector store with the memory's key encoder",
     "atoms": "the routed atoms' adapters, nothing in the prompt",
     "atoms_oracle": "the gold sentence's adapter, nothing in the prompt: the compiler without the router",
-    "hybrid": "the routed atoms' adapters, and the best one's statement in the prompt",
+    "rag_dense_64": "the best chunk of rag_dense, cut to a hybrid's budget of 64 tokens around its best sentence",
+    "hybrid": "the routed atoms' adapters, and a snippet of at most 64 tokens of the best one's source in the prompt",
+    "hybrid_unsure": "the same, the snippet only where the memory is not sure of its route",
+    "document": "the routed chunks' adapters of Doc-to-LoRA, nothing in the prompt",
+    "document_whole": "the adapters of all chunks of the document as one, as Doc-to-LoRA is published",
     "distillation": "the gold sentence's adapter, distilled by gradient steps on exercises made from it",
     "distillation_oracle": "the same, distilled on the very question: what gradient steps can reach at best",
     "refined": "the gold sentence's adapter of the memory's compiler, after a few gradient steps",
@@ -103,8 +120,12 @@ DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {
     "in_context_document": reading.choice_digest(lambda choice: choice.zero_shot),
     "rag_bm25": reading.choice_digest(lambda choice: choice.bm25),
     "rag_dense": _rag_choice,
+    "rag_dense_64": lambda memory: f"{_rag_choice(memory)}{memory.config.snippet_tokens}",
     "reader": lambda memory: reader_digest(memory.backend),
     "reader_document": lambda memory: reader_digest(memory.backend),
     "rag_reader": lambda memory: _rag_choice(memory) + reader_digest(memory.backend),
+    "hybrid": lambda memory: str(memory.config.snippet_tokens),
+    "hybrid_unsure": lambda memory: str(memory.config.snippet_tokens),
+    **dict.fromkeys(("document", "document_whole"), lambda memory: chunk_compiler(memory)[0].name),
     **dict.fromkeys(DISTILLED, lambda memory: repr(memory.config.distillation)),
 }

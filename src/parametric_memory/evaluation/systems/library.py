@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from parametric_memory.config import PromptConfig
 from parametric_memory.evaluation.datasets import Question
 from parametric_memory.evaluation.metrics import containment, normalise
 from parametric_memory.evaluation.prompts import ReadingChoice, reading_choice
 from parametric_memory.evaluation.rag import ChunkIndex
 from parametric_memory.evaluation.reader import need_reader
 from parametric_memory.memory import ParametricMemory
+from parametric_memory.memory.compiler import compiler_for
+from parametric_memory.protocols import Compiler
 from parametric_memory.types import Atom, Candidate, ComposedAdapter, Metadata, Route
+
+logger = logging.getLogger(__name__)
 
 Setting: TypeAlias = Literal["own", "corpus"]
 
@@ -37,6 +43,28 @@ class Library:
         self._routes: dict[str, Route] = {}
         self._chunks: dict[int, ChunkIndex] = {}
         self._readers: dict[Path | None, ComposedAdapter] = {}
+
+    @cached_property
+    def chunked(self) -> Library:
+        """The library of the same documents in chunks, for Doc-to-LoRA: this one, if its memory is such a one.
+
+        It stands in a folder beside the memory's; what is missing there is compiled now.
+
+        Raises:
+            CheckpointError: If there is no document compiler for the base model.
+        """
+        if self.memory.compiler.name.startswith("document:"):
+            return self
+        memory = chunked_memory(self.memory)
+        for held in self.memory.store.documents():
+            for problem in memory.add(self.memory.store.document(held.id))["errors"]:
+                logger.warning("reading chunks of %s: %s", problem["source"], problem["error"])
+        return Library(memory, setting=self.setting, remember=self.remember)
+
+    def close(self) -> None:
+        """Close the memory of chunks, if it was opened; the memory itself belongs to whoever opened it."""
+        if "chunked" in self.__dict__ and self.chunked is not self:
+            self.chunked.memory.close()
 
     @cached_property
     def reading(self) -> ReadingChoice:
@@ -93,6 +121,40 @@ class Library:
         if question.id not in self._gold:
             self._gold[question.id] = gold_atom(question, self.memory.store.atoms(filters=scope(question)))
         return self._gold[question.id]
+
+
+def chunked_memory(memory: ParametricMemory, path: Path | None = None) -> ParametricMemory:
+    """Return a memory of chunks that shares this one's models, compiled by its settings' document compiler.
+
+    Args:
+        memory: Whose parts are used.
+        path: Of the new one; by default beside it.
+
+    Raises:
+        CheckpointError: If there is no document compiler for the base model.
+    """
+    compiler, prompt = chunk_compiler(memory)
+    digest = compiler.name.partition(":")[2]
+    return ParametricMemory(
+        backend=memory.backend,
+        compiler=compiler,
+        key_encoder=memory.key_encoder,
+        path=path or memory.store.path.with_name(f"{memory.store.path.name}-chunks-{digest}"),
+        router=memory.router,
+        prompt=prompt,
+        config=memory.config,
+    )
+
+
+def chunk_compiler(memory: ParametricMemory) -> tuple[Compiler, PromptConfig]:
+    """Return the document compiler that a memory's settings name, and its wording.
+
+    Raises:
+        CheckpointError: If there is none for the base model.
+    """
+    # Only a backend that shows its model can be read; HuggingFaceBackend does.
+    backend: Any = memory.backend
+    return compiler_for(backend, "document", checkpoint=None, config=memory.config)
 
 
 def scope(question: Question) -> Metadata:

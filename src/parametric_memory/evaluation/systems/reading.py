@@ -14,6 +14,8 @@ from parametric_memory.evaluation.rag import Chunk
 from parametric_memory.evaluation.systems.library import Library
 from parametric_memory.evaluation.systems.system import LOOKED, Given, Place
 from parametric_memory.memory import ParametricMemory
+from parametric_memory.memory.snippet import cut, sentences_of
+from parametric_memory.routing import weigh
 from parametric_memory.types import Span, stable_id
 
 DOCUMENT_CHARS = 1500
@@ -58,6 +60,19 @@ def rag_dense(library: Library, questions: Sequence[Question]) -> list[Given]:
     return [_read(index.dense(q.question, k=LOOKED, doc_id=library.document(q)), choice) for q in questions]
 
 
+def rag_dense_snippet(library: Library, questions: Sequence[Question]) -> list[Given]:
+    """Give of the best chunk of `rag_dense` as many tokens as a hybrid gives: those around the nearest sentence."""
+    choice = library.reading.dense
+    index = library.chunks(choice.chunk_chars)
+    given = []
+    for question in questions:
+        chunks = index.dense(question.question, k=LOOKED, doc_id=library.document(question))
+        shown = (_snippet(library, question.question, chunks[0]),) if chunks else ()
+        places = tuple(Place(chunk.doc_id, chunk.span) for chunk in chunks)
+        given.append(Given(shown, wording=choice.wording, evidence=places) if any(shown) else Given())
+    return given
+
+
 def choice_digest(part: Callable[[ReadingChoice], Wording | RagChoice]) -> Callable[[ParametricMemory], str]:
     """Return what tells a system's answers with one choice from those with another."""
     return lambda memory: stable_id(repr(part(reading_choice(memory.backend.fingerprint, memory.prompt))))
@@ -73,6 +88,17 @@ def _read(chunks: Sequence[Chunk], choice: RagChoice) -> Given:
     shown = tuple(chunk.text for chunk in chunks[: choice.passages])
     places = tuple(Place(chunk.doc_id, chunk.span) for chunk in chunks)
     return Given(shown, wording=choice.wording, evidence=places) if shown else Given()
+
+
+def _snippet(library: Library, question: str, chunk: Chunk) -> str:
+    """Return the part of a chunk around the sentence that covers most of the question, its title in front."""
+    memory = library.memory
+    head = chunk.text[: -(chunk.span.end - chunk.span.start)]
+    text = chunk.text[len(head) :]
+    sentences = sentences_of(text)
+    covered = [found.coverage for found in weigh(question, [span.of(text) for span in sentences])]
+    at = sentences[covered.index(max(covered))].start if sentences else 0
+    return cut(text, at, budget=memory.config.snippet_tokens, count=memory.backend.count_tokens, head=head)
 
 
 def cut_around(text: str, span: Span, max_chars: int) -> str:

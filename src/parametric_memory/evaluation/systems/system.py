@@ -143,7 +143,9 @@ class LibrarySystem:
         self, turns: Sequence[Conversation], given: Sequence[Given], wanted: Sequence[str]
     ) -> tuple[list[str], dict[int, float]]:
         """Return every answer, and by number the mean log-likelihood of those that were wanted."""
-        unknown = self.library.memory.config.unknown
+        config = self.library.memory.config
+        # An evaluation asks everything: what would raise says that it does not know.
+        unknown = None if config.fallback == "base" else config.unknown
         asked = [number for number, one in enumerate(given) if unknown is None or not one.abstained]
         made = _generated(
             self.library.memory.backend,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from parametric_memory.evaluation.datasets import Question
 from parametric_memory.evaluation.systems.library import Library
 from parametric_memory.evaluation.systems.system import LOOKED, Given, Place
-from parametric_memory.memory.answers import best_first
+from parametric_memory.memory.answers import Mode, best_first
 from parametric_memory.types import Atom, Route, RoutedAtom
 
 
@@ -22,8 +22,13 @@ def atoms_oracle(library: Library, questions: Sequence[Question]) -> list[Given]
 
 
 def hybrid(library: Library, questions: Sequence[Question]) -> list[Given]:
-    """Inject the routed atoms, and show the best one's statement."""
-    return [injected(library, library.route(question), shown=1) for question in questions]
+    """Inject the routed atoms, and show a snippet of the best one's source."""
+    return [injected(library, library.route(question), mode="hybrid") for question in questions]
+
+
+def hybrid_unsure(library: Library, questions: Sequence[Question]) -> list[Given]:
+    """Inject the routed atoms, and show the snippet where the memory is not sure of the route."""
+    return [injected(library, library.route(question), mode="hybrid_unsure") for question in questions]
 
 
 def oracle_route(library: Library, question: Question) -> Route:
@@ -38,14 +43,14 @@ def to_atoms(library: Library, question: Question, chosen: Sequence[Atom]) -> Ro
     return library.memory.gate(question.question, route)
 
 
-def injected(library: Library, route: Route, *, shown: int = 0) -> Given:
-    """Return a route as what it gives: its atoms composed, and the best ones' statements in the prompt."""
+def injected(library: Library, route: Route, *, mode: Mode = "atoms") -> Given:
+    """Return a route as what it gives: its atoms composed, and in the prompt what the mode shows of their sources."""
     # Citations are part of an answer, so they are part of its time.
     library.memory.cite(route)
     routed = bool(route.rejected) or route.threshold > 0.0
     ranked = [one.atom for one in best_first(route, LOOKED)] if routed else []
     return Given(
-        passages=tuple(one.atom.statement for one in route.selected[:shown]),
+        passages=tuple(library.memory.passages(route, mode)),
         adapter=library.memory.compose(route),
         atoms=tuple(one.atom.id for one in route.selected),
         abstained=route.abstained,

@@ -42,6 +42,15 @@ LENGTH = {
     "rows": [{"arm": arm, "tokens": n, "F1": f1} for arm, f1 in (("atoms", 0.4), ("rag_dense", 0.3)) for n in (9, 99)],
 }
 TWO_HOP = {"probe": "two_hop", "measured": "Two steps.", "rows": [{"arm": "atoms", "F1": 0.125}]}
+NIAH = {
+    "probe": "niah",
+    "measured": "Needles.",
+    "rows": [
+        {"arm": arm, "tokens": n, "found": 0.5, "at 0%": 1.0, "at 100%": None if n > 100 else 0.0}
+        for arm in ("in_context", "atoms")
+        for n in (100, 1000)
+    ],
+}
 DISTILLATION = {
     f"distillation, {s} steps": {"f1": 0.1 * s, "f1_interval": [0.0, 0.5], "seconds_per_atom": s, "answers": ["x"]}
     for s in (1, 2, 4)
@@ -55,7 +64,17 @@ BENCH = {
             "ratios": {"ask/rag": {"p50": 0.5}},
         },
         "bytes": {"per_token": {"codes": 200.0, "keys": 50.0, "total": 300.0}, "kv_cache_per_token": 46080},
-    }
+        "threads": {
+            "command": "pmem bench --data /home/someone/x.jsonl --out b --parts threads",
+            "questions": 5,
+            "rounds": 2,
+            "torch_threads": 1,
+            "different": 0,
+            "asks_per_second": {"1": {"p50": 3.0, "p25": 2.0, "p75": 4.0}},
+            "speedup": {"1": {"p50": 1.0}},
+        },
+    },
+    "aims": [{"measure": "ask ÷ RAG", "value": 0.7, "aim": 0.5, "met": False}],
 }
 
 
@@ -73,7 +92,7 @@ def docs(tmp_path):
     folder.mkdir()
     page = "".join(f"## {name}\n\nWritten by hand.\n\n<!-- {name} -->\n<!-- /{name} -->\n\n" for name in SECTIONS)
     (folder / "index.md").write_text(f"# Benchmarks\n\n{page}", encoding="utf-8")
-    probes = {"stored": STORED, "length": LENGTH, "two_hop": TWO_HOP}
+    probes = {"stored": STORED, "length": LENGTH, "two_hop": TWO_HOP, "niah": NIAH}
     files = {"published": PUBLISHED, "probes": probes, "distillation": DISTILLATION, "bench": BENCH}
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
@@ -250,6 +269,7 @@ def test_the_benchmarks_page_has_every_section_and_names_no_machine(run, docs):
     for picture in re.findall(r"\]\((\w+\.svg)\)", page):
         ElementTree.parse(docs / picture)
     assert "| `atoms` | 300 |" in page and "9,400" in page and "| atoms | 0.125 |" in page
+    assert "| ask ÷ RAG | 0.7 | ≤ 0.5 | no |" in page and "5 questions, 2 rounds" in page
     everything = "".join(path.read_text(encoding="utf-8") for path in docs.iterdir() if path.suffix in {".md", ".json"})
     assert not any(told in everything for told in ("someone", "somebox", "/home/", "Who sees"))
 
@@ -259,7 +279,7 @@ def test_what_was_not_measured_is_said(run, docs):
         (docs / f"{name}.json").unlink()
     write_benchmarks(read_results([run]), docs)
     page = (docs / "index.md").read_text(encoding="utf-8")
-    assert page.count("Not measured in these runs.") == 6
+    assert page.count("Not measured in these runs.") == 8
 
 
 def test_the_files_of_probes_are_taken_from_their_folder(run, docs, tmp_path):
@@ -278,7 +298,7 @@ def test_several_settings_stand_beside_one_another(run, docs, tmp_path):
     corpus = write_run(tmp_path / "corpus", {"one": rows_of("one")}, setting="corpus")
     write_benchmarks(read_results([run, corpus]), docs)
     page = (docs / "index.md").read_text(encoding="utf-8")
-    assert "**Own document**" in page and "**Whole corpus**" in page
+    assert "**Own document** (`one`, `two`)" in page and "**Whole corpus** (`one`)" in page
     assert (docs / "f1.svg").exists() and (docs / "f1_corpus.svg").exists()
 
 

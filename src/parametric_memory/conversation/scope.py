@@ -1,6 +1,6 @@
 """Whose memory is meant: filters that hold for everything that runs in a block, in this thread or task.
 
-The chat model, the retriever, the store and the tools all narrow what they see by the scope that they are called in.
+Chat models, retrievers, stores and tools of the integrations all narrow what they see by the scope they are called in.
 Filters only ever narrow: what two of them disagree on is an error, never a wider search.
 """
 
@@ -16,7 +16,7 @@ from parametric_memory.types import SCOPE_KEYS, Scalar
 
 Filters: TypeAlias = Mapping[str, Any]
 
-_scope: ContextVar[Filters] = ContextVar("langchain_parametric_memory_scope", default=MappingProxyType({}))
+_scope: ContextVar[Filters] = ContextVar("parametric_memory_scope", default=MappingProxyType({}))
 
 
 @contextmanager

@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langchain_core.messages import InvalidToolCall, ToolCall
-
 from parametric_memory.config import GenerationConfig
 from parametric_memory.protocols import Backend
 from parametric_memory.types import ComposedAdapter, Conversation, Message
@@ -39,12 +37,31 @@ _NUMBER = {"integer": re.compile(r"-?\d+"), "number": re.compile(r"-?\d+(?:\.\d+
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidCall:
+    """What was meant as a call, as it was written, and why it is none."""
+
+    id: str
+    name: str
+    written: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolReply:
     """What a text says when it is read for calls of tools: what is left of it, calls, and calls that make no sense."""
 
     text: str
     calls: tuple[ToolCall, ...] = ()
-    invalid: tuple[InvalidToolCall, ...] = ()
+    invalid: tuple[InvalidCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +115,7 @@ class Toolbox:
             found = self._call(body.strip())
             if found is None:
                 plain.append(body)
-            elif found["type"] == "tool_call":
+            elif isinstance(found, ToolCall):
                 calls.append(found)
             else:
                 invalid.append(found)
@@ -131,7 +148,7 @@ class Toolbox:
             return ToolReply("", (), (_invalid(name, raw, problem),))
         return ToolReply("", (_tool_call(name, arguments),))
 
-    def _call(self, body: str) -> ToolCall | InvalidToolCall | None:
+    def _call(self, body: str) -> ToolCall | InvalidCall | None:
         """Return the call that a piece of JSON is; None if it is no call at all."""
         parsed = _leading_object(body)
         if parsed is None:
@@ -244,9 +261,25 @@ def _leading_object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _tool_call(name: str, arguments: dict[str, Any]) -> ToolCall:
-    return ToolCall(type="tool_call", name=name, args=arguments, id=f"call_{uuid.uuid4().hex}")
+def written_call(name: str, arguments: object) -> str:
+    """Return a call of a tool as the base model is asked to write it."""
+    return f"{_OPEN}{json.dumps({'name': name, 'arguments': arguments}, ensure_ascii=False)}{_CLOSE}"
 
 
-def _invalid(name: str, raw: str, problem: str) -> InvalidToolCall:
-    return InvalidToolCall(type="invalid_tool_call", name=name, args=raw, id=f"call_{uuid.uuid4().hex}", error=problem)
+def is_call(text: str) -> bool:
+    """Whether there is a call of a tool in a text."""
+    return _OPEN in text
+
+
+def written_result(text: str, *, failed: bool = False) -> str:
+    """Return what a tool gave back as the base model reads it."""
+    status = ' status="error"' if failed else ""
+    return f"<tool_response{status}>{text}</tool_response>"
+
+
+def _tool_call(name: str, arguments: Mapping[str, Any]) -> ToolCall:
+    return ToolCall(f"call_{uuid.uuid4().hex}", name, arguments)
+
+
+def _invalid(name: str, written: str, problem: str) -> InvalidCall:
+    return InvalidCall(f"call_{uuid.uuid4().hex}", name, written, problem)
