@@ -1,6 +1,6 @@
 """Parametric memory beside RAG, on questions about your own documents: the same base model, the same weights.
 
-    python examples/langchain/compare_with_rag.py                      # 12 questions of the handbook
+    python examples/langchain/compare_with_rag.py                      # 9 questions of the handbook
     python examples/langchain/compare_with_rag.py questions.jsonl docs/
 
 A line of the questions is {"question": ..., "answers": [...]}. For confidence intervals and more systems: `pmem eval`.
@@ -22,8 +22,8 @@ if len(sys.argv) == 3:
     documents = [Path(sys.argv[2])]
 else:
     lines = (HANDBOOK.parent / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    about = [row for row in map(json.loads, lines) if row["answers"] and set(row["source"]) <= set(FILES)]
-    rows, documents = about[:12], [HANDBOOK / name for name in FILES]
+    rows = [row for row in map(json.loads, lines) if row["answers"] and set(row["source"]) <= set(FILES)]
+    documents = [HANDBOOK / name for name in FILES]
 
 prompt = ChatPromptTemplate.from_template("{context}\n\nQuestion: {question}\nAnswer briefly.")
 

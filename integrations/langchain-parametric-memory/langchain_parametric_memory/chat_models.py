@@ -167,6 +167,7 @@ class ChatParametricMemory(BaseChatModel):
                 "memory": self.memory.store.manifest.id,
                 "memory_version": self.memory.store.version,
                 "memory_disabled": self.memory.is_disabled,
+                "memory_resolve": _name(self.memory.resolve),
                 "memory_settings": stable_id(repr(self.memory.config), repr(self.memory.prompt)),
             }
         return params
