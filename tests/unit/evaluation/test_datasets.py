@@ -61,7 +61,8 @@ def test_a_line_that_is_no_question_is_named(tmp_path, line, problem):
 
 
 @pytest.mark.parametrize(
-    "content", [b"not gzip", gzip.compress(b'{"document": "A."}', mtime=0)[:-12], gzip.compress(b"\xff\xfe\x80", mtime=0)]
+    "content",
+    [b"not gzip", gzip.compress(b'{"document": "A."}', mtime=0)[:-12], gzip.compress(b"\xff\xfe\x80", mtime=0)],
 )
 def test_a_file_that_is_not_gzipped_text_is_refused(tmp_path, content):
     path = tmp_path / "broken.jsonl.gz"
