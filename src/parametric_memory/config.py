@@ -16,6 +16,8 @@ from parametric_memory.types import Message
 
 Settings = TypeVar("Settings")
 
+#: What an answer is made from (see `parametric_memory.ParametricMemory.ask`).
+Mode: TypeAlias = Literal["atoms", "hybrid", "hybrid_unsure", "in_context", "closed_book"]
 #: What happens if a memory abstains: it says so, the bare base model answers, or `AbstainedError` is raised.
 Fallback: TypeAlias = Literal["unknown", "base", "raise"]
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from parametric_memory.adapters.factors import concat
 from parametric_memory.adapters.payload import pack, unpack
-from parametric_memory.errors import AdapterMismatchError, CheckpointError, CompilationError, CorruptAdapterError
+from parametric_memory.compilers.checks import failure, refuse_empty, refuse_foreign
+from parametric_memory.errors import CheckpointError, CorruptAdapterError
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.document import DocumentHypernetwork
 from parametric_memory.hypernetwork.states import pad, states_at
@@ -88,15 +89,13 @@ class DocumentCompiler:
         Raises:
             CompilationError: If a chunk has no text, or the base model fails on it.
         """
-        for atom in atoms:
-            if not atom.text.strip():
-                raise _failure(atom, "its text is empty; remove it")
+        refuse_empty(atoms, what="chunk")
         pieces = [self._pieces(atom, ids) for atom, ids in zip(atoms, self._ids(atoms), strict=True)]
         read = iter(self._encode([piece for some in pieces for piece in some]))
         codes = [torch.stack([next(read) for _ in some]) for some in pieces]
         for atom, code in zip(atoms, codes, strict=True):
             if not bool(code.isfinite().all()):
-                raise _failure(atom, "its code is not finite; report this with the text")
+                raise failure(atom, "its code is not finite; report this with the text", what="chunk")
         return [
             AtomCode(atom.id, self.spec, self.name, pack({"code": code}))
             for atom, code in zip(atoms, codes, strict=True)
@@ -166,13 +165,7 @@ class DocumentCompiler:
 
     def _decode(self, code: AtomCode) -> Tensor:
         """Return a code's latents, (pieces, K, rank, width) float32."""
-        if code.compiler != self.name or code.spec != self.spec:
-            raise AdapterMismatchError(
-                f"reading the code of chunk {code.atom_id}: it was compiled by {code.compiler} for "
-                f"{code.spec.base_model}, not by {self.name}; compile its document again",
-                expected=self.name,
-                actual=code.compiler,
-            )
+        refuse_foreign(code, self.name, self.spec, what="chunk")
         tensors, _ = unpack(code.payload)
         c = self._network.config
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -204,9 +197,3 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         count = max(1, MAX_READ // lengths[order[0]])
         yield order[:count]
         order = order[count:]
-
-
-def _failure(atom: Atom, problem: str) -> CompilationError:
-    return CompilationError(
-        f"compiling chunk {atom.id} ({atom.statement[:60]!r}): {problem}", document_id=atom.document_id, span=atom.span
-    )

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from parametric_memory.adapters.payload import pack, unpack
-from parametric_memory.errors import AdapterMismatchError, CheckpointError, CompilationError, CorruptAdapterError
+from parametric_memory.compilers.checks import failure, refuse_empty, refuse_foreign
+from parametric_memory.errors import CheckpointError, CorruptAdapterError
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import AtomHypernetwork, directions, features
@@ -88,9 +89,7 @@ class HypernetworkCompiler:
         Raises:
             CompilationError: If an atom has no text, or the base model fails on it.
         """
-        for atom in atoms:
-            if not atom.text.strip():
-                raise _failure(atom, "its text is empty; remove it")
+        refuse_empty(atoms)
         tokens = atom_ids(self._tokenizer, [atom.text for atom in atoms])
         pieces = self._pieces(tokens)
         parts: list[list[Tensor]] = [[] for _ in atoms]
@@ -99,7 +98,7 @@ class HypernetworkCompiler:
         codes = [torch.cat(part) for part in parts]
         for atom, code in zip(atoms, codes, strict=True):
             if not bool(code.isfinite().all()):
-                raise _failure(atom, "its code is not finite; report this with the text")
+                raise failure(atom, "its code is not finite; report this with the text")
         return [
             AtomCode(
                 atom.id,
@@ -207,13 +206,7 @@ class HypernetworkCompiler:
 
     def _decode(self, code: AtomCode) -> tuple[Tensor, Tensor]:
         """Return a code's vectors, (T, width) float32, and its token ids, (T,)."""
-        if code.compiler != self.name or code.spec != self.spec:
-            raise AdapterMismatchError(
-                f"reading the code of atom {code.atom_id}: it was compiled by {code.compiler} for "
-                f"{code.spec.base_model}, not by {self.name}; compile its document again",
-                expected=self.name,
-                actual=code.compiler,
-            )
+        refuse_foreign(code, self.name, self.spec)
         tensors, _ = unpack(code.payload)
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         length = len(tensors.get("tokens", ()))
@@ -252,9 +245,3 @@ def token_spans(tokenizer: Tokenizer, tokens: Sequence[Tensor]) -> list[list[Spa
     # Each text stood behind a space.
     places = [[Span(max(0, start - 1), max(0, end - 1)) for start, end in found] for found in read["offset_mapping"]]
     return [spans if again == own else [] for spans, again, own in zip(places, read["input_ids"], ids, strict=True)]
-
-
-def _failure(atom: Atom, problem: str) -> CompilationError:
-    return CompilationError(
-        f"compiling atom {atom.id} ({atom.statement[:60]!r}): {problem}", document_id=atom.document_id, span=atom.span
-    )

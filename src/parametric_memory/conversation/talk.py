@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from parametric_memory.config import Fallback, GenerationConfig
+from parametric_memory.config import Fallback, GenerationConfig, Mode
 from parametric_memory.conversation.task import Task
 from parametric_memory.conversation.tool_calls import Toolbox
 from parametric_memory.conversation.turns import joined, last_asked
@@ -20,7 +20,6 @@ from parametric_memory.types import Answer, Conversation, Route, Usage
 if TYPE_CHECKING:
     from parametric_memory.memory import ParametricMemory
 
-Mode: TypeAlias = Literal["atoms", "hybrid", "hybrid_unsure", "in_context", "closed_book"]
 #: Fewest tokens that are given to an answer by the bare base model, and to a call of a tool.
 _LONG = 256
 

@@ -29,7 +29,15 @@ from parametric_memory.evaluation.desk import Desk, OpenMemory, Row, Sheet, desk
 from parametric_memory.evaluation.jobs import Call, Job, work_through
 from parametric_memory.evaluation.machine import circumstances, command
 from parametric_memory.evaluation.report import figures, render, stated
-from parametric_memory.evaluation.systems import GENERATION, SYSTEMS, Library, LibrarySystem, Setting, depends_on
+from parametric_memory.evaluation.systems import (
+    CHUNKED,
+    GENERATION,
+    SYSTEMS,
+    Library,
+    LibrarySystem,
+    Setting,
+    depends_on,
+)
 from parametric_memory.evaluation.timings import measure
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.types import stable_id
@@ -207,7 +215,7 @@ class _Run:
     def _fill(self, sheet: Sheet, call: Call) -> list[Job]:
         self._report("reading documents", len(self.held), len(self._sheets))
         documents, atoms = call("fill", sheet.name)
-        if any(system.startswith("document") for system in self._systems):
+        if not CHUNKED.keys().isdisjoint(self._systems):
             call("fill_chunks", sheet.name)
         self.held[sheet.name] = {"documents": documents, "atoms": atoms}
         logger.info("evaluating %s: the memory holds %d documents, %d atoms", sheet.name, documents, atoms)

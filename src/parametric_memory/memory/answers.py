@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
-from parametric_memory.config import Fallback, MemoryConfig
+from parametric_memory.config import Fallback, MemoryConfig, Mode
 from parametric_memory.errors import AbstainedError
 from parametric_memory.types import (
     Answer,
@@ -21,7 +21,6 @@ from parametric_memory.types import (
     RoutedAtom,
 )
 
-Mode: TypeAlias = Literal["atoms", "hybrid", "hybrid_unsure", "in_context", "closed_book"]
 FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 MODES: tuple[Mode, ...] = get_args(Mode)
 

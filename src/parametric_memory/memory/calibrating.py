@@ -162,7 +162,9 @@ def calibrate(
     calibration = Calibration.of(sure, can)
     threshold = calibration.threshold(rate)
     others = None if test is None else list(test)
-    tested = None if others is None else _sorted(confidences(memory, others), [one.answerable for one in others])
+    tested = (
+        None if others is None else Calibration.sorted(confidences(memory, others), [one.answerable for one in others])
+    )
     groups = [one.group or number for number, one in enumerate(asked)]
 
     def target(goal: float) -> Target:
@@ -284,13 +286,6 @@ def _of_record(record: Any, where: str) -> LabelledQuestion:
     return LabelledQuestion(
         record["question"], answerable, filters, str(record.get("group") or record.get("doc_id") or "")
     )
-
-
-def _sorted(sure: Sequence[float], can: Sequence[bool]) -> Calibration:
-    """Return confidences to measure with: other than those to calibrate with, they may be of one kind alone."""
-    pairs = list(zip(sure, can, strict=True))
-    yes, no = (tuple(sorted(c for c, answerable in pairs if answerable == side)) for side in (True, False))
-    return Calibration(yes, no)
 
 
 def _target_record(target: Target) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeAlias
 
 from parametric_memory.adapters import compose
 from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
-from parametric_memory.config import Fallback, GenerationConfig, MemoryConfig, PromptConfig
+from parametric_memory.config import Fallback, GenerationConfig, MemoryConfig, Mode, PromptConfig
 from parametric_memory.conversation import Resolve, standalone_question
 from parametric_memory.errors import CompilationError, ExtractionError, IngestError
 from parametric_memory.ingest import extract_document
@@ -26,7 +26,6 @@ from parametric_memory.memory.adding import Progress, add_document, event
 from parametric_memory.memory.answers import (
     MODES,
     AnswerStream,
-    Mode,
     Prepared,
     Stopwatch,
     best_first,
@@ -362,15 +361,7 @@ class ParametricMemory:
     ) -> Route:
         """Return the route of a question, gates, scores and times included, and stop before any adapter is made."""
         watch, asked = Stopwatch(), self.standalone(question, history)
-        with watch("encode"):
-            query, wanted = self.encode_query(asked), _filters(filters, **scope)
-        with watch("search"):
-            found = self.candidates(query, filters=wanted)
-        with watch("route"):
-            route = self.route(query, found, abstain_at=abstain_at)
-        if self.config.routing.hops > 1:
-            with watch("hops"):
-                route = self.follow(route, filters=wanted, abstain_at=abstain_at)
+        route, found = self._find(asked, _filters(filters, **scope), watch, abstain_at)
         with watch("gate"):
             route = self.gate(asked, route)
         return replace(with_scores(route, found), timings=watch.stages)
@@ -472,15 +463,7 @@ class ParametricMemory:
         if mode == "closed_book" or self._disabled.get():
             empty = Answer("", Route(question, ()), Usage(0, 0), mode="closed_book")
             return empty, self.prompt.conversation(question), None
-        with watch("encode"):
-            query = self.encode_query(question)
-        with watch("search"):
-            candidates = self.candidates(query, filters=filters)
-        with watch("route"):
-            route = self.route(query, candidates, abstain_at=abstain_at)
-        if self.config.routing.hops > 1:
-            with watch("hops"):
-                route = self.follow(route, filters=filters, abstain_at=abstain_at)
+        route, _ = self._find(question, filters, watch, abstain_at)
         if mode == "in_context":
             route = replace(route, selected=tuple(best_first(route, self.config.routing.max_atoms)), abstained=False)
         adapter = None
@@ -495,6 +478,21 @@ class ParametricMemory:
         knowledge = sum(self.backend.count_tokens(passage) for passage in passages)
         draft = Answer("", route, Usage(0, 0, knowledge), self.cite(route), watch.stages, mode)
         return draft, self.prompt.conversation(question, passages), adapter
+
+    def _find(
+        self, question: str, filters: Filters, watch: Stopwatch, abstain_at: float | None
+    ) -> tuple[Route, list[Candidate]]:
+        """Return the route of a question, further hops included and without gates, and the first hop's candidates."""
+        with watch("encode"):
+            query = self.encode_query(question)
+        with watch("search"):
+            found = self.candidates(query, filters=filters)
+        with watch("route"):
+            route = self.route(query, found, abstain_at=abstain_at)
+        if self.config.routing.hops > 1:
+            with watch("hops"):
+                route = self.follow(route, filters=filters, abstain_at=abstain_at)
+        return route, found
 
     def passages(self, route: Route, mode: Mode) -> list[str]:
         """Return what of the route's sources the base model reads in a mode."""

@@ -9,8 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from parametric_memory.config import MemoryConfig
-from parametric_memory.memory.answers import Mode
+from parametric_memory.config import MemoryConfig, Mode
 from parametric_memory.types import Route, RoutedAtom, Span
 
 #: Counts the base model's tokens.

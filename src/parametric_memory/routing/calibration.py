@@ -18,7 +18,7 @@ a Beta(m, n + 1 - m) distribution (`Calibration.long_run`). Questions from elsew
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parametric_memory.errors import ConfigError
+from parametric_memory.routing.selection import probability
 
 Interval: TypeAlias = tuple[float, float]
 
@@ -80,7 +81,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Confidences in questions of both kinds, each sorted; made by `Calibration.of`."""
+    """Confidences in questions of both kinds, each sorted; made by `Calibration.of`, or `sorted` to measure with."""
 
     answerable: tuple[float, ...]
     unanswerable: tuple[float, ...]
@@ -100,14 +101,20 @@ class Calibration:
             )
         if strange := [value for value in confidences if not math.isfinite(value)]:
             raise ConfigError(f"calibrating: a confidence is {strange[0]}, expected a finite number; mend the router")
-        yes = sorted(float(c) for c, can in zip(confidences, answerable, strict=True) if can)
-        no = sorted(float(c) for c, can in zip(confidences, answerable, strict=True) if not can)
-        if not no:
+        made = cls.sorted(confidences, answerable)
+        if not made.unanswerable:
             raise ConfigError(
-                f"calibrating: none of {len(yes)} questions is unanswerable; add questions that the memory holds no "
-                "answer to"
+                f"calibrating: none of {len(made.answerable)} questions is unanswerable; add questions that the memory "
+                "holds no answer to"
             )
-        return cls(tuple(yes), tuple(no))
+        return made
+
+    @classmethod
+    def sorted(cls, confidences: Sequence[float], answerable: Sequence[bool]) -> Calibration:
+        """Sort confidences as they are: to measure with, they may be of one kind alone."""
+        pairs = list(zip(confidences, answerable, strict=True))
+        yes, no = (tuple(sorted(float(c) for c, can in pairs if can == side)) for side in (True, False))
+        return cls(yes, no)
 
     def threshold(self, rate: float) -> float:
         """Return the lowest threshold (a question is taken on if its confidence is no lower) that keeps a target rate.
@@ -189,8 +196,7 @@ def cross_measured(
     """
     needed = questions_needed(rate)
     groups = range(len(confidences)) if groups is None else groups
-    names = list(dict.fromkeys(groups))
-    first = {names[place] for place in np.random.default_rng(seed).permutation(len(names))[: len(names) // 2]}
+    first = first_half(groups, seed=seed)
     halves = []
     for side in (True, False):
         rows = [
@@ -201,6 +207,12 @@ def cross_measured(
         halves.append(Calibration.of(*zip(*rows, strict=True)))
     one, other = halves
     return one.measure(other.threshold(rate)) + other.measure(one.threshold(rate))
+
+
+def first_half(groups: Iterable[Hashable], *, seed: int = 0) -> set[Hashable]:
+    """Return half of the groups, drawn: what stands or falls together, such as documents, is never cut in two."""
+    names = list(dict.fromkeys(groups))
+    return {names[place] for place in np.random.default_rng(seed).permutation(len(names))[: len(names) // 2]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +259,7 @@ class Logistic:
 
     def probability(self, confidence: float) -> float:
         """Return the probability that a question of this confidence is one that the memory answers."""
-        z = self.slope * (_log_odds(confidence) if self.log_odds else confidence) + self.bias
-        return 1.0 / (1.0 + math.exp(-min(700.0, max(-700.0, z))))
+        return probability(self.slope * (_log_odds(confidence) if self.log_odds else confidence) + self.bias)
 
 
 def _exact(rate: float) -> Fraction:

@@ -99,6 +99,7 @@ def collate(
     routes = [_route(exercises, item, pool, rng, rng.choice(distractors), nothing) for item in items]
     atoms = sorted({atom for route in routes for atom in route})
     windows = sorted({exercises.places[atom][0] for atom in atoms})
+    rows = {window: row for row, window in enumerate(windows)}
     window_ids, window_mask = pad([torch.tensor(exercises.windows[number].ids) for number in windows])
     ids, mask = pad([torch.tensor(item.read) for item in items])
     return Batch(
@@ -106,8 +107,8 @@ def collate(
         window_numbers=windows,
         window_ids=window_ids,
         window_mask=window_mask,
-        places=_places(exercises, atoms, {window: row for row, window in enumerate(windows)}, window_ids.shape[1]),
-        chunks=_chunks(exercises, items, routes, {window: row for row, window in enumerate(windows)}),
+        places=_places(exercises, atoms, rows, window_ids.shape[1]),
+        chunks=_chunks(exercises, items, routes, rows),
         ids=ids,
         mask=mask,
         prompt_lengths=torch.tensor([len(item.prompt) for item in items]),

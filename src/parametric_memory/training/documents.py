@@ -42,7 +42,7 @@ class DocumentObjective(nn.Module):
         if weights.sparsity:
             terms["sparsity"] = factor_size(chunks)
         total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
-        return {"total": total, **terms, **right(adapted.logits, batch)}
+        return {"total": total, **terms, **right(adapted.logits, batch.targets)}
 
     def adapters(self, batch: Batch, states: States) -> list[LoraFactors]:
         """Return what would be injected: per layer, A is (rows, rank, d_in) and B is (rows, d_out, rank)."""

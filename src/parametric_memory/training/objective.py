@@ -63,7 +63,7 @@ class Objective(nn.Module):
             terms |= self._student.terms(batch, states, weights, adapted, told)
             if weights.sparsity:
                 terms["sparsity"] = rank_norm(adapted.factors, _ranks(present))
-            measures |= right(adapted.logits, batch)
+            measures |= right(adapted.logits, batch.targets)
         total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
         return {"total": total, **terms, **measures}
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from parametric_memory.adapters.inject import inject
 from parametric_memory.config import PromptConfig
@@ -25,6 +24,7 @@ from parametric_memory.hypernetwork.states import continue_from, logits_of
 from parametric_memory.training.losses import answer_nll
 from parametric_memory.training.readings import Reading, ReadingBatch, read
 from parametric_memory.training.run import Log, learning_rate, load_state, means, save_state, shuffled
+from parametric_memory.training.student import right
 from parametric_memory.types import AdapterSpec, ComposedAdapter, LoraFactors
 
 
@@ -100,10 +100,7 @@ def forward(lora: Lora | None, model: nn.Module, batch: ReadingBatch, *, layer: 
         states = continue_from(model, batch.states, batch.mask, layer)
     answered = batch.targets >= 0
     logits = logits_of(model, states[answered]).float()
-    expected = batch.targets[answered]
-    firsts = (answered & ~pad(answered[:, :-1], (1, 0)))[answered]
-    right = (logits.argmax(dim=-1) == expected).float()
-    return {"nll": answer_nll(logits, expected), "first": right[firsts].mean(), "token": right.mean()}
+    return {"nll": answer_nll(logits, batch.targets[answered]), **right(logits, batch.targets)}
 
 
 class ReaderTrainer:

@@ -97,9 +97,14 @@ class Student:
         return logits_of(self.model, hidden).float()
 
 
-def right(logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Return the shares of right first tokens and of right tokens."""
-    answered = batch.targets >= 0
+def right(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Return the shares of right ``first`` tokens and of right ``token`` s.
+
+    Args:
+        logits: (answered positions, vocabulary).
+        targets: (rows, tokens), the token to predict at each position; negative where none is.
+    """
+    answered = targets >= 0
     firsts = answered & ~pad(answered[:, :-1], (1, 0))
-    found = (logits.argmax(dim=-1) == batch.targets[answered]).float()
+    found = (logits.argmax(dim=-1) == targets[answered]).float()
     return {"first": found[firsts[answered]].mean(), "token": found.mean()}

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from parametric_memory.adapters.factors import truncate
 from parametric_memory.adapters.inject import inject, sizes
 from parametric_memory.adapters.payload import pack, unpack
+from parametric_memory.compilers.checks import failure, refuse_empty
 from parametric_memory.compilers.distillation.exercises import Exercise, from_statement
 from parametric_memory.compilers.distillation.student import Factors, Observe, Pupil, teach
 from parametric_memory.compilers.distillation.teacher import Task, Teacher
 from parametric_memory.config import DistillationConfig, PromptConfig
-from parametric_memory.errors import AdapterMismatchError, CompilationError, CorruptAdapterError, UnsupportedModelError
+from parametric_memory.errors import AdapterMismatchError, CorruptAdapterError, UnsupportedModelError
 from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, stable_id
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
@@ -90,14 +91,12 @@ class DistillationCompiler:
         Raises:
             CompilationError: If an atom has no text, or its factors do not stay finite.
         """
-        for atom in atoms:
-            if not atom.text.strip():
-                raise _failure(atom, "its text is empty; remove it")
+        refuse_empty(atoms)
         # Two atoms may have one id only if they are the same.
         adapters = self.distil({str(number): [atom.statement] for number, atom in enumerate(atoms)})
         for atom, adapter in zip(atoms, adapters, strict=True):
             if not all(bool(p.A.isfinite().all() and p.B.isfinite().all()) for p in adapter.factors.values()):
-                raise _failure(atom, "its factors are not finite; lower distillation.learning_rate")
+                raise failure(atom, "its factors are not finite; lower distillation.learning_rate")
         return [self.code(replace(adapter, atom_id=atom.id)) for atom, adapter in zip(atoms, adapters, strict=True)]
 
     def materialise(self, codes: Sequence[AtomCode]) -> list[AtomAdapter]:
@@ -311,9 +310,3 @@ def _places(
     for target in targets:
         sizes(model.get_submodule(target), target)
     return AdapterSpec(base_model, fingerprint, targets), chosen[0] or None
-
-
-def _failure(atom: Atom, problem: str) -> CompilationError:
-    return CompilationError(
-        f"compiling atom {atom.id} ({atom.statement[:60]!r}): {problem}", document_id=atom.document_id, span=atom.span
-    )

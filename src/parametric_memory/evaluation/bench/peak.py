@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from parametric_memory.config import GenerationConfig
+from parametric_memory.config import GenerationConfig, Mode
 from parametric_memory.evaluation.bench.footprint import kv_cache_bytes
 from parametric_memory.evaluation.bench.isolation import in_child, resident_bytes
 from parametric_memory.evaluation.bench.memories import Opener, beside
@@ -14,7 +14,6 @@ from parametric_memory.evaluation.bench.stages import Progress, hugging_face
 from parametric_memory.evaluation.bench.stores import Grower
 from parametric_memory.evaluation.bench.synthetic import UNSEEN, World
 from parametric_memory.memory import ParametricMemory
-from parametric_memory.memory.answers import Mode
 
 #: Source tokens of knowledge that the two stores hold.
 LITTLE, MUCH = 2_000, 128_000

@@ -79,11 +79,19 @@ class Needle:
 
 @dataclass(frozen=True, slots=True)
 class Haystack:
-    """Noise with needles; the first needle is the one that is asked for, and ``span`` is where it stands."""
+    """Noise with needles.
+
+    Attributes:
+        text: The whole.
+        needles: The first is the one that is asked for.
+        span: Where it stands.
+        arrangement: How (see `ARRANGEMENTS`).
+    """
 
     text: str
     needles: tuple[Needle, ...]
     span: Span
+    arrangement: str
 
     @property
     def depth(self) -> float:
@@ -118,7 +126,7 @@ def haystack(
     at = round(DEPTHS[number % len(DEPTHS)] * len(lines))
     lines.insert(at, needles[0].statement)
     before = len(_text(lines[: at + 1])) - len(lines[at])
-    return Haystack(_text(lines), needles, Span(before, before + len(lines[at])))
+    return Haystack(_text(lines), needles, Span(before, before + len(lines[at])), arrangement)
 
 
 def noise(seed: int) -> Iterator[str]:

@@ -66,12 +66,11 @@ class Straw:
 
     def record(self) -> Row:
         """Return what is known of it before anybody is asked."""
-        turn = self.number + self.number // len(DEPTHS)
         return {
             "tokens": self.tokens,
             "depth": _SHOWN[self.number % len(DEPTHS)],
             "kind": self.made.needles[0].kind,
-            "needles": ARRANGEMENTS[turn % len(ARRANGEMENTS)],
+            "needles": self.made.arrangement,
         }
 
 

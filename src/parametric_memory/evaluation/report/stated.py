@@ -15,7 +15,7 @@ import numpy as np
 from parametric_memory.evaluation.report.figures import Row, Rows
 from parametric_memory.evaluation.report.legend import in_order
 from parametric_memory.evaluation.statistics import Interval, ratio_interval
-from parametric_memory.routing.calibration import Calibration, questions_needed
+from parametric_memory.routing.calibration import Calibration, first_half, questions_needed
 
 RATES = (0.05, 0.1, 0.2)
 
@@ -68,8 +68,7 @@ def _sure(rows: Mapping[str, Rows], system: str) -> dict[str, list[Row]]:
 
 def _halves(rows: Sequence[Row]) -> list[tuple[list[Row], list[Row]]]:
     """Return two halves of the documents: each to calibrate with, and the other to measure."""
-    documents = list(dict.fromkeys(row["doc_id"] for row in rows))
-    first = {documents[n] for n in np.random.default_rng(0).permutation(len(documents))[: len(documents) // 2]}
+    first = first_half(row["doc_id"] for row in rows)
     one, other = ([row for row in rows if (row["doc_id"] in first) == side] for side in (True, False))
     return [(one, other), (other, one)]
 

@@ -39,6 +39,7 @@ from parametric_memory.evaluation.systems.tuned import with_reader
 from parametric_memory.memory import ParametricMemory
 
 __all__ = [
+    "CHUNKED",
     "DESCRIPTIONS",
     "DOCUMENT_CHARS",
     "GENERATION",
@@ -61,6 +62,12 @@ __all__ = [
     "with_reader",
 ]
 
+#: Systems that answer from a second memory of the same documents, compiled chunk by chunk.
+CHUNKED: Mapping[str, Preparation] = {
+    "document": documents.document,
+    "document_whole": documents.document_whole,
+}
+
 #: Every system by its name.
 SYSTEMS: Mapping[str, Preparation] = {
     "closed_book": reading.closed_book,
@@ -77,8 +84,7 @@ SYSTEMS: Mapping[str, Preparation] = {
     "rag_dense_64": reading.rag_dense_snippet,
     "hybrid": weights.hybrid,
     "hybrid_unsure": weights.hybrid_unsure,
-    "document": documents.document,
-    "document_whole": documents.document_whole,
+    **CHUNKED,
     **DISTILLED,
 }
 
@@ -126,6 +132,6 @@ DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {
     "rag_reader": lambda memory: _rag_choice(memory) + reader_digest(memory.backend),
     "hybrid": lambda memory: str(memory.config.snippet_tokens),
     "hybrid_unsure": lambda memory: str(memory.config.snippet_tokens),
-    **dict.fromkeys(("document", "document_whole"), lambda memory: chunk_compiler(memory)[0].name),
+    **dict.fromkeys(CHUNKED, lambda memory: chunk_compiler(memory)[0].name),
     **dict.fromkeys(DISTILLED, lambda memory: repr(memory.config.distillation)),
 }

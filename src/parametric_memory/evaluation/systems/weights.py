@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from parametric_memory.config import Mode
 from parametric_memory.evaluation.datasets import Question
 from parametric_memory.evaluation.systems.library import Library
 from parametric_memory.evaluation.systems.system import LOOKED, Given, Place
-from parametric_memory.memory.answers import Mode, best_first
+from parametric_memory.memory.answers import best_first
 from parametric_memory.types import Atom, Route, RoutedAtom
 
 
