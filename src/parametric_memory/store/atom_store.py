@@ -34,7 +34,7 @@ from parametric_memory.errors import (
 from parametric_memory.store import changes, checks, erasure, lexical, manifests, queries, rows, schema
 from parametric_memory.store.changes import Compiled
 from parametric_memory.store.database import Database
-from parametric_memory.store.filters import Filters, atoms_where
+from parametric_memory.store.filters import Filters
 from parametric_memory.store.key_index import DerivedIndex
 from parametric_memory.store.migrations import MIGRATIONS, check_schema
 from parametric_memory.store.records import DocumentSummary, Erasure, HistoryEvent, Manifest, Receipt, Stats
@@ -239,7 +239,7 @@ class AtomStore:
         with self._read() as connection:
             within = queries.atom_ids_where(connection, filters) if filters else None
             dense = [id_ for id_, _ in self._index.search(connection, query, k, within=within)]
-            scores = dict(lexical.lexical_search(connection, text, k, atoms_where(filters)))
+            scores = dict(lexical.lexical_search(connection, text, k, filters))
             ids = queries.in_turns(dense, list(scores))
             ids += queries.read_neighbours(connection, ids, neighbours, filters)
             atoms, vectors = queries.read_dated_atoms(connection, ids), queries.read_vectors(connection, ids)

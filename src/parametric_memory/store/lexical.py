@@ -4,7 +4,8 @@ Any text is a query, in any script: its words are quoted one by one, so that not
 
 FTS5 ranks every statement that holds any word, so that a question with "the" in it would take as long as there are
 statements. The rarest words are looked for, as many as `MAX_ROWS` statements hold; the commoner ones of a large memory
-are left out, which had next to no weight in BM25.
+are left out, which had next to no weight in BM25. Filters mean a part of the memory, where other words are rare: under
+them every word is looked for.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Connection, func, select
 
+from parametric_memory.store.filters import Filters, atoms_where
 from parametric_memory.store.schema import atoms, statements
 
 #: Words of a query that are looked for; a longer text is a document, not a question.
@@ -34,16 +36,17 @@ def match_query(text: str) -> str:
     return _any_of(words_of(text))
 
 
-def lexical_search(connection: Connection, text: str, k: int, where: ColumnElement[bool]) -> list[tuple[str, float]]:
+def lexical_search(connection: Connection, text: str, k: int, filters: Filters | None) -> list[tuple[str, float]]:
     """Return up to ``k`` (atom id, BM25) pairs, best first; BM25 is positive here, larger is better."""
     words = words_of(text)
     if not words or k < 1:
         return []
-    query = _any_of(rarest(words, _held(connection, words), rows=MAX_ROWS))
+    # What is common in the memory may be rare among what the filters mean: with filters no word is left out.
+    query = _any_of(words if filters else rarest(words, _held(connection, words), rows=MAX_ROWS))
     found = (
         select(atoms.c.id, (-statements.c.rank).label("score"))
         .select_from(statements.join(atoms, atoms.c.number == statements.c.rowid))
-        .where(statements.c.statements.op("MATCH")(query), where)
+        .where(statements.c.statements.op("MATCH")(query), atoms_where(filters))
         .order_by(statements.c.rank, atoms.c.number)
         .limit(k)
     )

@@ -86,3 +86,11 @@ def test_a_search_ranks_no_more_rows_than_it_may_and_finds_the_rare_words_all_th
     few = [c for c in find(plain, question, k=99) if c.lexical]
     assert len(everything) == 61
     assert [c.atom.statement for c in few] == ["The sauna is open on Friday."]
+
+
+def test_words_that_are_common_among_others_are_found_under_a_filter(plain, monkeypatch):
+    put(plain, Page("theirs", [f"The red key number {i} is brass." for i in range(60)], {"user_id": "bob"}))
+    put(plain, Page("ours", ["Ada keeps the key."], {"user_id": "ada"}))
+    monkeypatch.setattr(lexical, "MAX_ROWS", 20)
+    found = plain.search("Where is the red key?", key("nothing alike"), 5, filters={"user_id": "ada"})
+    assert [(c.atom.statement, c.lexical > 0) for c in found] == [("Ada keeps the key.", True)]
