@@ -100,6 +100,10 @@ class Calibrated:
                 f"reading the calibration {path}: {error}; remove the file, or calibrate again with `pmem calibrate`"
             ) from error
 
+    def fits(self, router: Router) -> bool:
+        """Whether these are confidences of this router, or of one whose confidences mean the same."""
+        return self.router == router_name(router)
+
     def probability(self, confidence: float) -> float:
         """Return a confidence as the probability that the memory answers; as it is, where nothing else is known."""
         return self.logistic.probability(confidence) if self.logistic else confidence
@@ -204,7 +208,7 @@ def gated(router: Router, calibrated: Calibrated | None, rate: float | None) -> 
     Raises:
         ConfigError: If a target is given and the memory was not calibrated for it.
     """
-    if calibrated is not None and calibrated.router == router_name(router):
+    if calibrated is not None and calibrated.fits(router):
         return with_threshold(router, calibrated.calibration.threshold(calibrated.rate if rate is None else rate))
     if rate is None:
         return router

@@ -496,7 +496,8 @@ class ParametricMemory:
 
     def passages(self, route: Route, mode: Mode) -> list[str]:
         """Return what of the route's sources the base model reads in a mode."""
-        sure = self.calibrated.probability(route.confidence) if self.calibrated else route.confidence
+        known = self.calibrated if self.calibrated and self.calibrated.fits(self.router) else None
+        sure = known.probability(route.confidence) if known else route.confidence
         return passages(route, mode, sure=sure, config=self.config, count=self.backend.count_tokens)
 
     def cite(self, route: Route) -> tuple[Citation, ...]:

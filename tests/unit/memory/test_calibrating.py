@@ -9,6 +9,7 @@ from parametric_memory.config import MemoryConfig, RoutingConfig, StoreConfig
 from parametric_memory.errors import ConfigError, UnreadableDocumentError
 from parametric_memory.memory import LabelledQuestion
 from parametric_memory.memory.calibrating import FILE, labelled, read_labelled
+from parametric_memory.routing.calibration import Logistic
 from parametric_memory.types import Route, RoutedAtom
 
 HALLS = [f"The keeper of Hall {n} is Person{n} Orme." for n in range(24)]
@@ -80,6 +81,9 @@ def test_confidences_of_another_router_do_not_count(halls, open_memory):
     assert other.explain("Who painted Hall 3?").threshold == CONFIG.routing.abstain_below
     with pytest.raises(ConfigError, match="another router"):
         other.explain("Who painted Hall 3?", abstain_at=0.1)
+    sure = Route("Who?", (RoutedAtom(other.store.atoms()[0], 1.0),), confidence=CONFIG.routing.unsure_below)
+    other.calibrated = replace(other.calibrated, logistic=Logistic(slope=0.0, bias=-9.0, log_odds=False))
+    assert other.passages(sure, "hybrid_unsure") == []
     # The gate and the length of a route change nothing about how sure the router is.
     same = RoutingConfig(abstain_below=2.0, margin=0.1, max_atoms=1)
     assert open_memory("halls", replace(CONFIG, routing=same)).explain("Who?").threshold < 2.0
