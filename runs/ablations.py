@@ -44,6 +44,7 @@ VARIANTS: dict[str, Change] = {
     "no gates": lambda config: replace(config, gated=False, starts=False),
     "no floor": lambda config: replace(config, floored=False),
     "no starting ranks": lambda config: replace(config, starts=False),
+    "question words": lambda config: replace(config, question_words=True),
     "2 layers": lambda config: replace(config, layers=2),
     "4 layers": lambda config: replace(config, layers=4),
     "10 layers": lambda config: replace(config, layers=10),

@@ -11,6 +11,6 @@ sets=(squad1.1 squad2.0 ropes drop 2wikimultihopqa hotpotqa qasper_yesno)
 files=("${sets[@]/%/.dev.jsonl.gz}")
 files=("${files[@]/#/$data/}")
 .venv/bin/pmem eval --data "${files[0]}" "${files[@]:1}" \
-    --systems closed_book,in_context,in_context_few,reader,rag_bm25,rag_dense,rag_reader,atoms,atoms_oracle,hybrid \
+    --systems closed_book,in_context,in_context_few,reader,rag_bm25,rag_dense,rag_reader,atoms,atoms_or_base,atoms_oracle,hybrid \
     --limit 200 --seed 0 --time 8 --workers "$(nproc)" --out runs/out/report "${@:2}"
 .venv/bin/pmem report runs/out/report --docs docs/benchmarks --readme README.md

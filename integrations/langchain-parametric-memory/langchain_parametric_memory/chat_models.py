@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import isfunction
-from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Self, cast, get_type_hints
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
@@ -25,6 +25,7 @@ from langchain_parametric_memory.question import standalone_question
 from langchain_parametric_memory.replies import PROVIDER
 from langchain_parametric_memory.task import caught, chunks_of, result_of
 from parametric_memory import __version__ as core_version
+from parametric_memory.config import Fallback, Mode
 from parametric_memory.conversation import (
     Reply,
     Talk,
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 else:
     # Pydantic looks at annotations at run time, and the real classes would load torch.
     ParametricMemory = Backend = Any
-
-Mode = Literal["atoms", "hybrid", "hybrid_unsure", "in_context", "closed_book"]
 
 #: What LangChain passes to every chat model, and means nothing to one that runs here.
 _STANDARD = frozenset({"api_key", "base_url", "max_retries", "timeout"})
@@ -105,7 +104,7 @@ class ChatParametricMemory(BaseChatModel):
     user_id: str | None = None
     agent_id: str | None = None
     filters: Mapping[str, Any] | None = None
-    fallback: Literal["unknown", "base", "raise"] | None = None
+    fallback: Fallback | None = None
     history: bool = True
     question: Callable[[Sequence[BaseMessage]], str] | None = None
     temperature: float | None = None

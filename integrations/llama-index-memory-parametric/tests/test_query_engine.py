@@ -27,6 +27,7 @@ from llama_index.memory.parametric import (
     ParametricVectorStore,
     memory_scope,
 )
+from parametric_memory.errors import AbstainedError
 
 PAGE = "The ferry Tern was launched in Skarvik in 2019. Mara Lindqvist repairs the ferry Tern every winter."
 WHEN, WHO = "When was the ferry Tern launched?", "Who repairs the ferry Tern every winter?"
@@ -82,12 +83,14 @@ async def test_a_streaming_engine_streams_from_coroutines(ferries):
     assert response.metadata["usage"]["completion_tokens"] > 0
 
 
-def test_a_memory_that_holds_no_answer_says_so_or_lets_the_base_answer(abstaining_memory):
+def test_a_memory_that_holds_no_answer_says_so_or_lets_the_base_answer_or_raises(abstaining_memory):
     abstaining_memory.add(PAGE)
     response = ParametricQueryEngine(abstaining_memory).query("How many moons has Jupiter?")
     assert str(response) == "I don't know." and response.source_nodes == [] and response.metadata["abstained"]
     fallen_back = ParametricQueryEngine(abstaining_memory, fallback="base", settings={"max_new_tokens": 4})
     assert fallen_back.query("How many moons has Jupiter?").metadata["usage"]["completion_tokens"] <= 4
+    with pytest.raises(AbstainedError):
+        ParametricQueryEngine(abstaining_memory, fallback="raise").query("How many moons has Jupiter?")
 
 
 def test_an_engine_keeps_to_its_user_and_to_the_scope_it_is_called_in(memory):

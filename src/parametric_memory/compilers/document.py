@@ -10,7 +10,7 @@ last ranks, and `gate` weighs these by one part in n where n adapters are compos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -22,14 +22,11 @@ from parametric_memory.compilers.checks import failure, refuse_empty, refuse_for
 from parametric_memory.errors import CheckpointError, CorruptAdapterError
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.document import DocumentHypernetwork
-from parametric_memory.hypernetwork.states import pad, states_at
+from parametric_memory.hypernetwork.states import batches, pad, states_at
 from parametric_memory.hypernetwork.windows import atom_ids, windows
 from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, TokenGates
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
-
-#: Tokens of one forward pass, padding included.
-MAX_READ = 2048
 
 
 class DocumentCompiler:
@@ -156,7 +153,7 @@ class DocumentCompiler:
     def _encode(self, pieces: Sequence[list[int]]) -> list[Tensor]:
         """Return the latents of every piece, (K, rank, width), in half precision on the CPU."""
         found: dict[int, Tensor] = {}
-        for numbers in _batches([len(piece) for piece in pieces]):
+        for numbers in batches([len(piece) for piece in pieces], self._device):
             ids, mask = pad([torch.tensor(pieces[number], device=self._device) for number in numbers])
             states = states_at(self._model, ids, mask, self._network.config.read_layers)
             codes = self._network.encode(states, mask, layerwise=self._layerwise)
@@ -188,12 +185,3 @@ def _joined(pieces: LoraFactors, bias: LoraFactors, counts: Sequence[int]) -> li
     """
     each = iter([LoraFactors(A, B) for A, B in zip(pieces.A, pieces.B, strict=True)])
     return [concat([*(next(each) for _ in range(count)), bias], [1.0] * (count + 1)) for count in counts]
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield numbers of texts in batches of like lengths, the longest first."""
-    order = sorted(range(len(lengths)), key=lambda number: -lengths[number])
-    while order:
-        count = max(1, MAX_READ // lengths[order[0]])
-        yield order[:count]
-        order = order[count:]

@@ -17,18 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from parametric_memory.adapters.payload import pack, unpack
+from parametric_memory.adapters.quantise import from_int8, to_int8
 from parametric_memory.compilers.checks import failure, refuse_empty, refuse_foreign
 from parametric_memory.errors import CheckpointError, CorruptAdapterError
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
-from parametric_memory.hypernetwork.network import AtomHypernetwork, directions, features
-from parametric_memory.hypernetwork.states import pad, states_at
+from parametric_memory.hypernetwork.network import AtomHypernetwork, directions, features, question_features
+from parametric_memory.hypernetwork.states import batches, pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
 from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, Span, TokenGates, TokenShare
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
-MAX_READ = 4096
 #: Questions whose states are kept: an ask gates its candidates and then its route.
 _QUESTIONS = 8
 
@@ -44,8 +44,12 @@ class _Piece:
 class HypernetworkCompiler:
     """Compiles atoms with a trained hypernetwork for the base model it was trained on."""
 
-    def __init__(self, model: nn.Module, tokenizer: Tokenizer, checkpoint: Checkpoint, *, fingerprint: str) -> None:
+    def __init__(
+        self, model: nn.Module, tokenizer: Tokenizer, checkpoint: Checkpoint, *, fingerprint: str, exact: bool = False
+    ) -> None:
         """Take a base model, told by its fingerprint, and a checkpoint that was trained on it.
+
+        Codes are stored as int8 with a scale a token, with `exact` as float16: twice the bytes. Either reads both.
 
         Raises:
             AdapterMismatchError: If the checkpoint was trained on another base model.
@@ -57,10 +61,10 @@ class HypernetworkCompiler:
                 f"compiling atoms for {checkpoint.spec.base_model}: the checkpoint is of a document compiler; open it "
                 'with compiler="document"'
             )
-        self._model, self._tokenizer, self._checkpoint = model, tokenizer, checkpoint
+        self._model, self._tokenizer, self._checkpoint, self._exact = model, tokenizer, checkpoint, exact
         self._device = next(model.parameters()).device
         self._network = checkpoint.network.to(self._device)
-        self._states_of = lru_cache(_QUESTIONS)(self._read_question)
+        self._read = lru_cache(_QUESTIONS)(self._read_question)
 
     @property
     def name(self) -> str:
@@ -100,12 +104,7 @@ class HypernetworkCompiler:
             if not bool(code.isfinite().all()):
                 raise failure(atom, "its code is not finite; report this with the text")
         return [
-            AtomCode(
-                atom.id,
-                self.spec,
-                self.name,
-                pack({"code": code.half(), "tokens": torch.tensor(ids, dtype=torch.int32)}),
-            )
+            AtomCode(atom.id, self.spec, self.name, self._pack(code, ids))
             for atom, code, ids in zip(atoms, codes, tokens, strict=True)
         ]
 
@@ -140,11 +139,11 @@ class HypernetworkCompiler:
             return TokenGates((), (), 1.0)
         us, tokens = zip(*map(self._decode, codes), strict=True)
         lengths = [len(u) for u in us]
-        states = self._states_of(question)
-        seen = torch.ones(states.shape[:2], dtype=torch.bool, device=self._device)
+        asked = self._read(question)
+        seen = torch.ones(asked.shape[:2], dtype=torch.bool, device=self._device)
         together = torch.cat(us)[None]
         present = torch.ones(together.shape[:2], dtype=torch.bool, device=self._device)
-        gates = self._network.gates(together, present, states, seen)
+        gates = self._network.gates(together, present, asked, seen)
         ranks = self._network.rank_gates(gates)[0]
         speaking, starting = (half.split_with_sizes(lengths) for half in ranks.chunk(2))
         shares = gates.inside[0, :-1].exp().split_with_sizes(lengths)
@@ -159,11 +158,12 @@ class HypernetworkCompiler:
         )
 
     def _read_question(self, question: str) -> Tensor:
-        """Return the states of a question's prompt at the first adapted layer, (1, tokens, d_model): no adapter's."""
+        """Return what gates read of a question's prompt, (1, tokens, features): no adapter's doing."""
         ids = prompt_ids(self._tokenizer, self._checkpoint.prompt.conversation(question))
-        read = torch.tensor([ids], device=self._device)
-        layer = self._network.config.first_layer
-        return states_at(self._model, read, torch.ones_like(read, dtype=torch.bool), [layer])[layer]
+        read, config = torch.tensor([ids], device=self._device), self._network.config
+        layers = sorted({0, *config.question_layers})
+        states = states_at(self._model, read, torch.ones_like(read, dtype=torch.bool), layers)
+        return question_features(states, config)
 
     def _pieces(self, ids: Sequence[list[int]]) -> list[_Piece]:
         """Cut the atoms' tokens into pieces that the encoder can take."""
@@ -198,24 +198,32 @@ class HypernetworkCompiler:
             together = [piece.ids for piece in group]
             made += [(first, window) for window in windows(self._tokenizer, context, together)]
             first += len(together)
-        made.sort(key=lambda item: len(item[1].ids))
-        while made:
-            count = max(1, MAX_READ // len(made[-1][1].ids))
-            yield made[-count:]
-            made = made[:-count]
+        for batch in batches([len(window.ids) for _, window in made], self._device):
+            yield [made[number] for number in batch]
+
+    def _pack(self, code: Tensor, ids: Sequence[int]) -> bytes:
+        """Return the payload of a code, (T, width), and its token ids."""
+        tokens = torch.tensor(ids, dtype=torch.int32)
+        if self._exact:
+            return pack({"code": code.half(), "tokens": tokens})
+        numbers, scale = to_int8(code)
+        return pack({"code": numbers, "scale": scale, "tokens": tokens})
 
     def _decode(self, code: AtomCode) -> tuple[Tensor, Tensor]:
         """Return a code's vectors, (T, width) float32, and its token ids, (T,)."""
         refuse_foreign(code, self.name, self.spec)
         tensors, _ = unpack(code.payload)
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         length = len(tensors.get("tokens", ()))
-        if shapes != {"code": (length, self._network.config.width), "tokens": (length,)}:
+        # A code in float16 needs no scale.
+        scale = tensors.pop("scale", torch.ones(length, 1))
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        expected = {"code": (length, self._network.config.width), "tokens": (length,)}
+        if shapes != expected or scale.shape != (length, 1):
             raise CorruptAdapterError(
                 f"reading the code of atom {code.atom_id}: it holds {shapes}, expected tokens (T,) and a code "
                 f"(T, {self._network.config.width}); compile its document again"
             )
-        return tensors["code"].float().to(self._device), tensors["tokens"].long().to(self._device)
+        return from_int8(tensors["code"], scale).to(self._device), tensors["tokens"].long().to(self._device)
 
 
 def _split(together: LoraFactors, lengths: Sequence[int]) -> list[LoraFactors]:

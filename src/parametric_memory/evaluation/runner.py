@@ -32,6 +32,7 @@ from parametric_memory.evaluation.report import figures, render, stated
 from parametric_memory.evaluation.systems import (
     CHUNKED,
     GENERATION,
+    READING,
     SYSTEMS,
     Library,
     LibrarySystem,
@@ -100,8 +101,8 @@ def evaluate(
         settings = _settings(parts, limit=limit, seed=seed, setting=setting, workers=workers)
         hashes = {name: _hash(settings, asked) for name, asked in questions.items()}
         signed = {
-            (name, system): stable_id(hash_, depends_on(system, parts))[:16]
-            for name, hash_ in hashes.items()
+            (name, system): stable_id(_hash(_concerning(system, settings), asked), depends_on(system, parts))[:16]
+            for name, asked in questions.items()
             for system in systems
         }
         asked = {"files": [str(path) for path in paths], "systems": list(systems)}
@@ -271,6 +272,13 @@ def _settings(memory: ParametricMemory, *, limit: int | None, seed: int, setting
         "config": {name: asdict(memory.config)[name] for name in ("ingest", "routing", "max_rank", "unknown")},
         "version": __version__,
     }
+
+
+def _concerning(system: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings that a system's answers depend on: who only reads, asks no compiler and no router."""
+    if system not in READING:
+        return settings
+    return {**settings, "compiler": None, "config": {"ingest": settings["config"]["ingest"]}}
 
 
 def _threads(workers: int) -> int:

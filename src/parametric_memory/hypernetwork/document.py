@@ -59,6 +59,11 @@ class DocumentHypernetworkConfig:
     dropout: float = 0.1
 
     @property
+    def question_layers(self) -> tuple[int, ...]:
+        """The layer at whose input questions are read."""
+        return (self.first_layer,)
+
+    @property
     def read_layers(self) -> tuple[int, ...]:
         """The layers at whose inputs chunks are read: the adapted ones."""
         return tuple(range(self.first_layer, self.first_layer + self.layers))

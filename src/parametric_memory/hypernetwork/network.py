@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -51,6 +51,8 @@ class HypernetworkConfig:
         gated: Continuing ranks are weighed by the gates; else all of them speak for every question.
         floored: A continuing rank keeps a learned floor; else its gate may close it.
         starts: Starting ranks speak; else continuing ranks have to begin an answer, too.
+        question_words: Gates read a question as atoms are read, its tokens' embeddings among it, so that they can tell
+            which of its words an atom repeats; else at the first adapted layer alone.
     """
 
     d_model: int
@@ -67,11 +69,17 @@ class HypernetworkConfig:
     gated: bool = True
     floored: bool = True
     starts: bool = True
+    question_words: bool = False
 
     @property
     def read_layers(self) -> tuple[int, ...]:
         """The layers at whose inputs atoms are read, beside their token embeddings."""
         return self.middle_layer, self.first_layer
+
+    @property
+    def question_layers(self) -> tuple[int, ...]:
+        """The layers at whose inputs questions are read; the last is the first adapted layer."""
+        return self.read_layers if self.question_words else (self.first_layer,)
 
 
 class Measured(Protocol):
@@ -116,7 +124,7 @@ class AtomHypernetwork(nn.Module):
         self.log_start = nn.Parameter(torch.tensor([4.0] * (K - 1) + [150.0]).log())
         self.probe = nn.Parameter(torch.zeros(K, c.d_in))
         self.floor = nn.Parameter(torch.tensor(-2.0))
-        self.question = nn.Linear(c.d_model, d)
+        self.question = nn.Linear((4 if c.question_words else 1) * c.d_model, d)
         self.cross = nn.ModuleList(_decoder_layer(c) for _ in range(c.gate_layers))
         self.gate_norm = nn.LayerNorm(d)
         self.gate = nn.Linear(d, 2)
@@ -182,13 +190,13 @@ class AtomHypernetwork(nn.Module):
         Args:
             codes: (rows, R, width), the codes of all atoms of a row, one after the other.
             mask: (rows, R) bool, False at padding.
-            question: (rows, Tq, d_model), states at ``first_layer`` of the prompt.
+            question: (rows, Tq, features), the prompt as `question_features` has it.
             question_mask: (rows, Tq) bool, False at padding.
         """
         rows = codes.shape[0]
         x = torch.cat([codes, self.nothing.expand(rows, -1, -1).to(codes)], dim=1)
         mask = pad(mask, (0, 1), value=True)
-        asked = self.question(rms(question))
+        asked = self.question(question)
         for layer in self.cross:
             x = layer(x, asked, tgt_key_padding_mask=~mask, memory_key_padding_mask=~question_mask)
         logits = self.gate(self.gate_norm(x)).float().masked_fill(~mask[..., None], -1e4)
@@ -222,6 +230,27 @@ def features(states: Mapping[int, Tensor], config: HypernetworkConfig) -> Tensor
     return torch.cat([embedding, before, rms(states[config.middle_layer]), rms(states[config.first_layer])], dim=-1)
 
 
+def question_features(states: Mapping[int, Tensor], config: HypernetworkConfig) -> Tensor:
+    """Return what gates read of a question, (..., Tq, d_model), or (..., Tq, 4 * d_model) with ``question_words``.
+
+    Args:
+        states: At ``question_layers``, and with ``question_words`` at layer 0: the embeddings.
+        config: Says which.
+    """
+    return features(states, config) if config.question_words else rms(states[config.first_layer])
+
+
+def with_question_words(network: AtomHypernetwork) -> AtomHypernetwork:
+    """Return a network that reads questions as atoms are read, and gates as this one does until it is trained on."""
+    config = network.config
+    made = AtomHypernetwork(replace(config, question_words=True))
+    state = network.state_dict()
+    # The first layer's states come last among the features.
+    state["question.weight"] = pad(state["question.weight"], (3 * config.d_model, 0))
+    made.load_state_dict(state)
+    return made
+
+
 def directions(model: nn.Module, ids: Tensor) -> Tensor:
     """Return the unembedding directions of tokens, (..., d_model) float32, of mean norm 1 over the vocabulary."""
     weight: Tensor = model.get_output_embeddings().weight  # type: ignore[operator]
@@ -237,7 +266,7 @@ def config_for(model: nn.Module, *, layers: int, width: int = 320, **switches: b
         model: The base model.
         layers: How many layers are adapted.
         width: Of a code.
-        switches: ``gated``, ``floored``, ``starts`` (see `HypernetworkConfig`).
+        switches: ``gated``, ``floored``, ``starts``, ``question_words`` (see `HypernetworkConfig`).
     """
     d_model, d_in, depth = sizes_of(model)
     first = depth - layers

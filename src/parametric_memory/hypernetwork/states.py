@@ -84,6 +84,24 @@ def inputs_kept(modules: Sequence[nn.Module], *, last: nn.Module | None = None) 
         _reading.reset(token)
 
 
+def batches(lengths: Sequence[int], device: torch.device) -> Iterator[list[int]]:
+    """Yield the numbers of texts in batches of like lengths, the longest first.
+
+    A batch has as many tokens, padding included, as one forward pass reads best: a GPU wants many; a CPU is busy with
+    a few hundred, and pays for padding.
+
+    Args:
+        lengths: Tokens of each text.
+        device: Where they are read.
+    """
+    tokens = 512 if device.type == "cpu" else 4096
+    order = sorted(range(len(lengths)), key=lambda number: -lengths[number])
+    while order:
+        count = max(1, tokens // max(1, lengths[order[0]]))
+        yield order[:count]
+        order = order[count:]
+
+
 def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Right-pad rows of (length, ...) with zeros; return them, (rows, longest, ...), and their mask."""
     padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)

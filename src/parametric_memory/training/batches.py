@@ -91,12 +91,14 @@ def collate(
         exercises: What may be asked.
         numbers: Which are asked, one per row.
         rng: Chooses the distractors.
-        distractors: A row's number of distractors is drawn from these: rivals first, then other rows' atoms.
+        distractors: The batch's number of distractors a row is drawn from these (the same for all rows: the fewer
+            they are, the less there is to compute). Rivals come first, then other rows' atoms.
         nothing: Share of the rows with distractors whose own atoms are left out, so that nothing answers them.
     """
     items = [exercises.items[number] for number in numbers]
     pool = [atom for item in items for atom in item.example.golds]
-    routes = [_route(exercises, item, pool, rng, rng.choice(distractors), nothing) for item in items]
+    count = rng.choice(distractors)
+    routes = [_route(exercises, item, pool, rng, count, nothing) for item in items]
     atoms = sorted({atom for route in routes for atom in route})
     windows = sorted({exercises.places[atom][0] for atom in atoms})
     rows = {window: row for row, window in enumerate(windows)}

@@ -63,7 +63,7 @@ class Stage(Table):
         learning_rate: At the end of the warm-up.
         fall: Share of the rate that is left at the stage's end; it falls linearly.
         completions: Share of a batch's rows that complete a sentence; the others answer questions.
-        distractors: The number of a row's other atoms is drawn from these.
+        distractors: The number of other atoms beside a row's own is drawn from these, for every batch.
         nothing: Share of the rows with distractors whose own atoms are left out, so that nothing answers them.
     """
 
@@ -159,6 +159,7 @@ class TrainingConfig(Table):
         gated: Continuing ranks are weighed by the gates (see `HypernetworkConfig`).
         floored: They keep a floor.
         starts: Starting ranks speak.
+        question_words: Gates read questions as atoms are read, with their tokens' embeddings.
         contextual: Atoms are read in windows of their document; else each by itself.
         cache: States of the frozen lower layers are kept on disk; else computed for every batch. None: kept on a CPU.
         teacher: Folder of a reader (`pmem train reader`) to be taught by; None for the base model itself.
@@ -184,6 +185,7 @@ class TrainingConfig(Table):
     gated: bool = True
     floored: bool = True
     starts: bool = True
+    question_words: bool = False
     contextual: bool = True
     cache: bool | None = None
     teacher: str | None = None

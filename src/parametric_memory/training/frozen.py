@@ -16,12 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from parametric_memory.hypernetwork.checkpoint import NetworkConfig
-from parametric_memory.hypernetwork.states import pad, states_at
+from parametric_memory.hypernetwork.states import batches, pad, states_at
 from parametric_memory.training.batches import Batch
 from parametric_memory.training.exercises import Exercises
-
-#: Tokens of one forward pass that fills the cache, padding included.
-MAX_READ = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +26,11 @@ class States:
     """What the frozen layers say of a batch, in the base model's dtype.
 
     Attributes:
-        questions: (rows, Tq, d_model) at the first adapted layer.
+        questions: Per layer (rows, Tq, d_model).
         windows: Per layer (W, Tw, d_model).
     """
 
-    questions: Tensor
+    questions: dict[int, Tensor]
     windows: dict[int, Tensor]
 
 
@@ -52,26 +49,27 @@ class Frozen:
             cache: Keeps the states, those of this base model alone; without it they are computed for every batch.
         """
         self._model, self._exercises = model, exercises
-        self._layers, self._first = config.read_layers, config.first_layer
+        self._layers, self._asked = config.read_layers, config.question_layers
         self._questions = self._windows = None
         if cache is not None:
-            d, name, layers = config.d_model, exercises.digest, "-".join(map(str, self._layers))
+            d, name = config.d_model, exercises.digest
+            layers, at = ("-".join(map(str, numbers)) for numbers in (self._layers, self._asked))
             asked, read = [len(item) for item in exercises.items], [len(window.ids) for window in exercises.windows]
-            self._questions = StateCache(cache / f"questions-{name}-{self._first}.f16", asked, 1, d)
+            self._questions = StateCache(cache / f"questions-{name}-{at}.f16", asked, len(self._asked), d)
             self._windows = StateCache(cache / f"windows-{name}-{layers}.f16", read, len(self._layers), d)
 
     def read(self, batch: Batch) -> States:
         """Return the states of a batch, on the base model's device."""
         parameter = next(self._model.parameters())
         if self._questions is None or self._windows is None:
-            questions = states_at(self._model, batch.ids, batch.mask, [self._first])[self._first]
+            questions = states_at(self._model, batch.ids, batch.mask, self._asked)
             return States(questions, states_at(self._model, batch.window_ids, batch.window_mask, self._layers))
         items, windows = self._exercises.items, self._exercises.windows
-        self._fill(self._questions, {n: items[n].read for n in batch.numbers}, [self._first])
+        self._fill(self._questions, {n: items[n].read for n in batch.numbers}, self._asked)
         self._fill(self._windows, {n: windows[n].ids for n in batch.window_numbers}, self._layers)
-        questions = self._questions.stacked(batch.numbers).to(parameter)[:, :, 0]
+        asked = self._questions.stacked(batch.numbers).to(parameter)
         read = self._windows.stacked(batch.window_numbers).to(parameter)
-        return States(questions, {layer: read[:, :, i] for i, layer in enumerate(self._layers)})
+        return States(_by_layer(asked, self._asked), _by_layer(read, self._layers))
 
     def _fill(self, cache: StateCache, texts: dict[int, list[int]], layers: Sequence[int]) -> None:
         missing = {number: ids for number, ids in texts.items() if not cache.done[number]}
@@ -106,13 +104,17 @@ class StateCache:
         self.done[item] = True
 
 
+def _by_layer(states: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+    """Return states (items, tokens, layers, d_model) by the number of their layer."""
+    return {layer: states[:, :, place] for place, layer in enumerate(layers)}
+
+
 def _run(model: nn.Module, texts: dict[int, list[int]], layers: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
     """Yield (number, states) of every text, in batches of like lengths."""
     device = next(model.parameters()).device
-    order = sorted(texts, key=lambda number: len(texts[number]))
-    while order:
-        count = max(1, MAX_READ // len(texts[order[-1]]))
-        numbers, order = order[-count:], order[:-count]
+    all_numbers = list(texts)
+    for batch in batches([len(ids) for ids in texts.values()], device):
+        numbers = [all_numbers[place] for place in batch]
         ids, mask = pad([torch.tensor(texts[number]) for number in numbers])
         states = states_at(model, ids.to(device), mask.to(device), layers)
         stacked = torch.stack([states[layer] for layer in layers], dim=2).cpu()

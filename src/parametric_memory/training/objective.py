@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from parametric_memory.hypernetwork.checkpoint import Network
 from parametric_memory.hypernetwork.document import DocumentHypernetwork
-from parametric_memory.hypernetwork.network import AtomHypernetwork, Gates, directions, features
+from parametric_memory.hypernetwork.network import AtomHypernetwork, Gates, directions, features, question_features
 from parametric_memory.training.batches import Batch
 from parametric_memory.training.curriculum import Weights
 from parametric_memory.training.documents import DocumentObjective
@@ -22,6 +22,9 @@ from parametric_memory.training.losses import atom_nll, gate_hits, rank_norm, sp
 from parametric_memory.training.student import Adapted, Student, right
 from parametric_memory.training.teacher import Told
 from parametric_memory.types import LoraFactors
+
+#: Atoms of a batch are encoded in so many groups of like lengths.
+GROUPS = 4
 
 
 class Objective(nn.Module):
@@ -74,21 +77,35 @@ class Objective(nn.Module):
 
     def _encode(self, batch: Batch, states: States) -> tuple[Tensor, Tensor, Tensor]:
         """Return the routes' codes (rows, R, width), which of them are there, and their tokens' directions."""
-        config, model = self.network.config, self._student.model
-        present_in_atoms = batch.places >= 0  # (atoms, T)
-        places = batch.places.clamp(min=0)
-        ids = batch.window_ids.flatten()[places]
-        embedding = model.get_input_embeddings()(ids)  # type: ignore[operator]
-        read = {layer: states.windows[layer].flatten(0, 1)[places] for layer in states.windows}
-        codes = self.network.encode(features({0: embedding, **read}, config), present_in_atoms)
+        ids = batch.window_ids.flatten()[batch.places.clamp(min=0)]  # (atoms, T)
+        codes = self._codes(batch, states, ids)
         present = batch.routes >= 0  # (rows, R)
         index = batch.routes.clamp(min=0)
-        tokens = directions(model, ids.flatten()[index]) * present[..., None]
+        tokens = directions(self._student.model, ids.flatten()[index]) * present[..., None]
         return codes.flatten(0, 1)[index] * present[..., None], present, tokens
+
+    def _codes(self, batch: Batch, states: States, ids: Tensor) -> Tensor:
+        """Return the codes of all atoms, (atoms, T, width); those of like lengths together: padding is paid for."""
+        config, embed = self.network.config, self._student.model.get_input_embeddings()  # type: ignore[operator]
+        present = batch.places >= 0
+        lengths = present.sum(dim=1)
+        codes = torch.zeros(*ids.shape, config.width, device=ids.device)
+        for rows in lengths.argsort().chunk(GROUPS):
+            longest = int(lengths[rows].max())
+            places = batch.places[rows, :longest].clamp(min=0)
+            read = {layer: windows.flatten(0, 1)[places] for layer, windows in states.windows.items()}
+            read[0] = embed(ids[rows, :longest])
+            made = self.network.encode(features(read, config), present[rows, :longest])
+            codes[rows, :longest] = made.to(codes)
+        return codes
 
     def _gates(self, codes: Tensor, present: Tensor, batch: Batch, states: States) -> Gates:
         prompt = torch.arange(batch.mask.shape[1], device=batch.mask.device)[None] < batch.prompt_lengths[:, None]
-        return self.network.gates(codes, present, states.questions, prompt)
+        model, config = self._student.model, self.network.config
+        read = states.questions
+        if config.question_words:
+            read = {0: model.get_input_embeddings()(batch.ids), **read}  # type: ignore[operator]
+        return self.network.gates(codes, present, question_features(read, config), prompt)
 
     def _factors(self, codes: Tensor, present: Tensor, tokens: Tensor, gates: Gates) -> list[LoraFactors]:
         return self.network.factors(codes, tokens, self.network.rank_gates(gates) * present.repeat(1, 2))

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,13 @@ from parametric_memory.hypernetwork.checkpoint import (
     save_checkpoint,
 )
 from parametric_memory.hypernetwork.document import DocumentHypernetwork, document_config_for
-from parametric_memory.hypernetwork.network import AtomHypernetwork, calibrate, config_for, measure_inputs
+from parametric_memory.hypernetwork.network import (
+    AtomHypernetwork,
+    calibrate,
+    config_for,
+    measure_inputs,
+    with_question_words,
+)
 from parametric_memory.hypernetwork.states import layers_of
 from parametric_memory.training.completions import completions
 from parametric_memory.training.corpus import Corpus, Example
@@ -216,7 +222,7 @@ def _new(model: Any, spec: AdapterSpec, config: TrainingConfig) -> Network:
     layers = len(spec.targets)
     if config.compiler == "document":
         return DocumentHypernetwork(document_config_for(model, layers=layers, rank=config.rank, width=config.width))
-    switches = {"gated": config.gated, "floored": config.floored, "starts": config.starts}
+    switches = {name: getattr(config, name) for name in ("gated", "floored", "starts", "question_words")}
     return AtomHypernetwork(config_for(model, layers=layers, width=config.width, **switches))
 
 
@@ -251,13 +257,16 @@ def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> Network:
         CheckpointError: If it was made for another base model or with other sizes.
     """
     found = load_checkpoint(init)
-    if found.spec.base_fingerprint != spec.base_fingerprint or found.network.config != config:
+    network = found.network
+    if isinstance(network, AtomHypernetwork) and config == replace(network.config, question_words=True):
+        network = network if network.config.question_words else with_question_words(network)
+    if found.spec.base_fingerprint != spec.base_fingerprint or network.config != config:
         raise CheckpointError(
             f"beginning with {init}: it is for {found.spec.base_model} ({found.spec.base_fingerprint}) with "
             f"{found.network.config}, this run is for {spec.base_model} ({spec.base_fingerprint}) with {config}; use "
             "the same base model, layers and width, and the same compiler, or begin without it"
         )
-    return found.network.requires_grad_(True).train()
+    return network.requires_grad_(True).train()
 
 
 def _teacher(

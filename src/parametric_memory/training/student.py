@@ -58,7 +58,7 @@ class Student:
         modules = [self.model.get_submodule(target) for target in self.targets]
         adapter = dict(zip(self.targets, factors, strict=True))
         with inject(self.model, adapter), inputs_kept(modules) as kept:
-            hidden = continue_from(self.model, states.questions, batch.mask, self._first)
+            hidden = continue_from(self.model, states.questions[self._first], batch.mask, self._first)
         return Adapted(self._head(hidden[batch.targets >= 0]), hidden, factors, [kept[m] for m in modules])
 
     def terms(
@@ -74,9 +74,9 @@ class Student:
             terms["consistency"] = symmetric_kl(adapted.logits[several], told.top[several], told.shares[several])
         if weights.quiet:
             # Position 0 is the attention sink, which factors leave alone.
-            where = (batch.mask & batch.unanswered[:, None])[:, 1:]
+            read, where = states.questions[self._first], (batch.mask & batch.unanswered[:, None])[:, 1:]
             spoken = zip(adapted.factors, adapted.inputs, strict=True)
-            norms = [injected_norm(f, x[:, 1:], states.questions[:, 1:], where) for f, x in spoken]
+            norms = [injected_norm(f, x[:, 1:], read[:, 1:], where) for f, x in spoken]
             terms["quiet"] = torch.stack(norms).mean()
         if weights.preserve:
             terms["preserve"] = self._preserved(batch, states, adapted.hidden)
@@ -90,7 +90,7 @@ class Student:
         left = batch.mask.flip(1).cumsum(dim=1).flip(1)  # tokens from here to the row's end
         watched = (batch.mask & (left <= WATCHED))[rows]
         with torch.no_grad():
-            bare = continue_from(self.model, states.questions[rows], batch.mask[rows], self._first)
+            bare = continue_from(self.model, states.questions[self._first][rows], batch.mask[rows], self._first)
         return preservation_kl(self._head(hidden[rows][watched]), self._head(bare[watched]))
 
     def _head(self, hidden: Tensor) -> Tensor:

@@ -68,6 +68,26 @@ def test_adapters_made_together_are_those_made_one_by_one(compiler):
             torch.testing.assert_close(adapter.factors[target].B, factors.B)
 
 
+def test_a_code_takes_a_byte_a_number_and_says_what_an_exact_one_does(compiler):
+    exact = HypernetworkCompiler(
+        compiler._model,
+        compiler._tokenizer,
+        compiler.checkpoint,
+        fingerprint=compiler.spec.base_fingerprint,
+        exact=True,
+    )
+    [small], [large] = (one.compile([atom("Ada is here, and so is Bob.")]) for one in (compiler, exact))
+    tokens = len("Ada is here, and so is Bob.") + 1
+    assert len(large.payload) - len(small.payload) > tokens * 16 * 0.5
+    # Each reads what the other stored.
+    for code in (small, large):
+        assert [a.atom_id for a in compiler.materialise([code])] == [a.atom_id for a in exact.materialise([code])]
+    near, right = (compiler.materialise([code])[0].factors for code in (small, large))
+    for target, factors in right.items():
+        off = (near[target].B @ near[target].A - factors.B @ factors.A).norm() / (factors.B @ factors.A).norm()
+        assert 0 < off < 0.02
+
+
 def test_gates_weigh_every_rank_and_shares_sum_to_one_with_nothing(compiler):
     codes = compiler.compile([atom("Ada is here.", number=0), atom("Bob is there.", number=1)])
     gates = compiler.gate("Where is Bob?", codes)

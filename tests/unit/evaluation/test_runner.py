@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -101,6 +102,17 @@ def test_other_settings_ask_everything_anew(world, tmp_path, open_memory, genera
     evaluate([world], ["closed_book"], out=tmp_path, timed=0, open_memory=open_memory, setting="corpus")
     assert generated == [4, 4]
     assert len((tmp_path / "answers.earlier.jsonl").read_text().splitlines()) == len(read_answers(tmp_path)) == 4
+
+
+def test_another_compiler_asks_anew_only_those_that_depend_on_it(world, tmp_path, generated):
+    systems = ["closed_book", "in_context", "rag_dense", "atoms", "hybrid"]
+    evaluate([world], systems, out=tmp_path, timed=0, open_memory=tiny_memory)
+    generated.clear()
+    first = {row["system"]: row["settings"] for row in read_answers(tmp_path)}
+    evaluate([world], systems, out=tmp_path, timed=0, open_memory=partial(tiny_memory, digest="trained"))
+    second = {row["system"]: row["settings"] for row in read_answers(tmp_path)}
+    assert [name for name in systems if first[name] != second[name]] == ["atoms", "hybrid"]
+    assert len(generated) == 2
 
 
 def test_datasets_do_not_meet(write_rows, tmp_path, open_memory):

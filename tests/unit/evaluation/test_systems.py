@@ -49,6 +49,16 @@ def test_a_system_answers_as_ask_does(library, questions, mode):
     assert len({prediction.text for prediction in predictions}) > 1
 
 
+def test_where_the_memory_abstains_the_bare_base_model_may_answer(library, questions):
+    predictions = system("atoms_or_base", library).answer(questions)
+    for question, prediction in zip(questions, predictions, strict=True):
+        answer = library.memory.ask(
+            question.question, filters={"doc_id": question.doc_id}, fallback="base", generation=GENERATION
+        )
+        assert (prediction.text, prediction.abstained) == (answer.text, False)
+    assert [p.text for p in predictions] != [p.text for p in system("atoms", library).answer(questions)]
+
+
 def test_the_gold_sentence_is_given_as_text_or_as_weights(library, questions):
     shown = system("in_context", library).answer(questions)
     injected = system("atoms_oracle", library).answer(questions)

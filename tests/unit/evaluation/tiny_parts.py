@@ -23,18 +23,18 @@ CONFIG = MemoryConfig(
 )
 
 
-def tiny_parts() -> dict[str, Any]:
+def tiny_parts(*, digest: str = "untrained") -> dict[str, Any]:
     """Return a tiny base model, a hypernetwork for it that was never trained, and keys of hashed words."""
     backend = TinyBackend(batch_size=4)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = AtomHypernetwork(config_for(backend.model, layers=2, width=40)).eval().requires_grad_(False)
     prompt = PromptConfig(system="", reading="", prefix="A:")
-    checkpoint = Checkpoint(network, spec_for(backend.model, backend.base_model, last=2), prompt, digest="untrained")
+    checkpoint = Checkpoint(network, spec_for(backend.model, backend.base_model, last=2), prompt, digest=digest)
     compiler = HypernetworkCompiler(backend.model, backend.tokenizer, checkpoint, fingerprint=backend.fingerprint)
     return {"backend": backend, "compiler": compiler, "key_encoder": HashingKeyEncoder(), "prompt": prompt}
 
 
-def tiny_memory(path: Path) -> ParametricMemory:
+def tiny_memory(path: Path, *, digest: str = "untrained") -> ParametricMemory:
     """Open a memory of such parts."""
-    return ParametricMemory(**tiny_parts(), path=path, config=CONFIG)
+    return ParametricMemory(**tiny_parts(digest=digest), path=path, config=CONFIG)

@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from parametric_memory.hypernetwork.network import AtomHypernetwork, calibrate, config_for, directions, features
+from parametric_memory.hypernetwork.network import (
+    AtomHypernetwork,
+    calibrate,
+    config_for,
+    directions,
+    features,
+    question_features,
+    with_question_words,
+)
 from parametric_memory.hypernetwork.states import module_inputs, states_at
 from parametric_memory.testing import tiny_model
 
@@ -97,6 +105,20 @@ def test_padding_changes_neither_codes_nor_gates(network, model):
     b = network.gates(padded, mask, question, seen)
     torch.testing.assert_close(a.inside[:, :6], b.inside[:, :6], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(a.inside[:, -1], b.inside[:, -1], rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_that_begins_to_read_words_of_questions_gates_as_before_and_learns_from_them(network, model):
+    ids, asked = torch.randint(3, 60, (1, 6)), torch.randint(3, 60, (1, 5))
+    present, seen = torch.ones(1, 6, dtype=torch.bool), torch.ones(1, 5, dtype=torch.bool)
+    widened = with_question_words(network).eval()
+    c = widened.config
+    states = states_at(model, asked, seen, (0, c.middle_layer, c.first_layer))
+    atoms = codes(network, model, ids)
+    before = network.gates(atoms, present, question_features(states, network.config), seen)
+    now = widened.gates(atoms, present, question_features(states, c), seen)
+    torch.testing.assert_close(now.inside, before.inside, rtol=1e-4, atol=1e-4)
+    now.inside[0, 0].backward()
+    assert widened.question.weight.grad[:, : 3 * c.d_model].abs().max() > 0
 
 
 def test_when_nothing_answers_every_gate_closes(network):

@@ -200,8 +200,10 @@ def test_states_that_were_kept_of_other_layers_are_not_read_as_these(make_traine
     trainer = make_trainer("kept")
     batch = trainer.lessons[0]
     exercises, config = trainer.lessons.exercises, trainer.network.config
-    others = replace(config, first_layer=config.first_layer + 1)
-    for each in (config, others):
+    others = replace(config, first_layer=config.first_layer + 1), replace(config, question_words=True)
+    for each in (config, *others):
         kept = Frozen(trainer.model, each, exercises, cache=tmp_path / "shared").read(batch)
         fresh = Frozen(trainer.model, each, exercises).read(batch)
-        torch.testing.assert_close(kept.questions[batch.mask], fresh.questions[batch.mask], rtol=1e-2, atol=1e-2)
+        assert tuple(kept.questions) == tuple(fresh.questions) == each.question_layers
+        for layer, states in kept.questions.items():
+            torch.testing.assert_close(states[batch.mask], fresh.questions[layer][batch.mask], rtol=1e-2, atol=1e-2)

@@ -43,12 +43,12 @@ SIZES = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def world():
+@pytest.fixture(params=[False, True], ids=["", "question words"])
+def world(request):
     """A tiny base model, a random hypernetwork for it, and questions about three sentences."""
     torch.manual_seed(0)
     model, tokenizer = tiny_model(layers=4)
-    network = AtomHypernetwork(config_for(model, layers=2, width=16)).eval()
+    network = AtomHypernetwork(config_for(model, layers=2, width=16, question_words=request.param)).eval()
     corpus = Corpus()
     corpus.add(TEXTS, "Desks")
     questions = [
@@ -72,7 +72,7 @@ def test_a_batch_is_answered_as_the_memory_answers(world):
     terms, batch = run(world, [0], Weights(nll=1.0), distractors=2)
     spec = spec_for(model, "tiny", last=2)
     compiler = HypernetworkCompiler(
-        model, tokenizer, Checkpoint(network, spec, PROMPT), fingerprint=spec.base_fingerprint
+        model, tokenizer, Checkpoint(network, spec, PROMPT), fingerprint=spec.base_fingerprint, exact=True
     )
     atoms = [
         Atom(str(n), AtomKind.FACT, text, text, "d", Span(0, len(text)), position=n, context="Desks")

@@ -68,6 +68,9 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(folders, tmp_path):
     expected = load_checkpoint(first).network.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in run.trainer.network.state_dict().items())
     assert all(parameter.requires_grad for parameter in run.trainer.network.parameters())
+    widened = prepare(data, tmp_path / "widened", base, replace(CONFIG, question_words=True), init=first)
+    assert widened.trainer.network.config.question_words
+    assert torch.equal(widened.trainer.network.read.weight, expected["read.weight"])
     with pytest.raises(CheckpointError, match="same base model, layers and width"):
         prepare(data, tmp_path / "third", base, replace(CONFIG, width=32), init=first)
 

@@ -44,6 +44,7 @@ KNOWN: dict[str, Entry] = {
     "rag_dense_64": Entry("rag", "", _ORANGE, "^"),
     "rag_reader": Entry("rag", "", _ORANGE, "D"),
     "atoms": Entry("weights", "", _GREEN, "o"),
+    "atoms_or_base": Entry("weights", "", _GREEN, "D"),
     "atoms_oracle": Entry("weights", "", _GREEN, "s"),
     "hybrid": Entry("both", "", _PINK, "o"),
     "hybrid_unsure": Entry("both", "", _PINK, "s"),

@@ -44,6 +44,7 @@ __all__ = [
     "DOCUMENT_CHARS",
     "GENERATION",
     "LOOKED",
+    "READING",
     "SYSTEMS",
     "Given",
     "Library",
@@ -68,20 +69,26 @@ CHUNKED: Mapping[str, Preparation] = {
     "document_whole": documents.document_whole,
 }
 
-#: Every system by its name.
-SYSTEMS: Mapping[str, Preparation] = {
+#: Systems that a memory gives documents and sentences, and nothing that it compiled or routed.
+READING: Mapping[str, Preparation] = {
     "closed_book": reading.closed_book,
     "in_context": reading.in_context,
     "in_context_few": reading.in_context_few,
     "in_context_document": reading.in_context_document,
     "rag_bm25": reading.rag_bm25,
     "rag_dense": reading.rag_dense,
+    "rag_dense_64": reading.rag_dense_snippet,
     "reader": tuned.reader,
     "reader_document": tuned.reader_document,
     "rag_reader": tuned.rag_reader,
+}
+
+#: Every system by its name.
+SYSTEMS: Mapping[str, Preparation] = {
+    **READING,
     "atoms": weights.atoms,
+    "atoms_or_base": weights.atoms_or_base,
     "atoms_oracle": weights.atoms_oracle,
-    "rag_dense_64": reading.rag_dense_snippet,
     "hybrid": weights.hybrid,
     "hybrid_unsure": weights.hybrid_unsure,
     **CHUNKED,
@@ -97,6 +104,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "rag_bm25": "chunks in the prompt, found by LangChain's BM25 retriever",
     "rag_dense": "chunks in the prompt, found by LangChain's vector store with the memory's key encoder",
     "atoms": "the routed atoms' adapters, nothing in the prompt",
+    "atoms_or_base": "the same; where the memory abstains, the bare base model answers",
     "atoms_oracle": "the gold sentence's adapter, nothing in the prompt: the compiler without the router",
     "rag_dense_64": "the best chunk of rag_dense, cut to a hybrid's budget of 64 tokens around its best sentence",
     "hybrid": "the routed atoms' adapters, and a snippet of at most 64 tokens of the best one's source in the prompt",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from parametric_memory.config import Mode
 from parametric_memory.evaluation.datasets import Question
@@ -15,6 +16,11 @@ from parametric_memory.types import Atom, Route, RoutedAtom
 def atoms(library: Library, questions: Sequence[Question]) -> list[Given]:
     """Inject the routed atoms; abstain if there are none."""
     return [injected(library, library.route(question)) for question in questions]
+
+
+def atoms_or_base(library: Library, questions: Sequence[Question]) -> list[Given]:
+    """Inject the routed atoms; where there are none, leave the answer to the bare base model (``fallback="base"``)."""
+    return [replace(given, abstained=False) for given in atoms(library, questions)]
 
 
 def atoms_oracle(library: Library, questions: Sequence[Question]) -> list[Given]:

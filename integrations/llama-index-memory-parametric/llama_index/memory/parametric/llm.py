@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from llama_index.core.base.llms.types import (
     ChatResponseAsyncGen,
@@ -30,6 +30,7 @@ from llama_index.memory.parametric.messages import (
     completion_response,
     turns_of,
 )
+from parametric_memory.config import Fallback, Mode
 from parametric_memory.conversation import (
     Reply,
     Talk,
@@ -68,8 +69,9 @@ class ParametricMemoryLLM(FunctionCallingLLM, CustomLLM):
         memory: Where knowledge comes from; None for the bare base model.
         backend: Runs the base model if there is no memory; by default `model` is loaded.
         model: The base model's name: which to load if there is neither a memory nor a backend.
-        mode: ``atoms``: from weights. ``hybrid``: from weights and the best atom's sentence. ``in_context``: the
-            sentences in the prompt, as RAG does. ``closed_book``: the bare base model.
+        mode: ``atoms``: from weights. ``hybrid``: from weights and a snippet of the best atom's source;
+            ``hybrid_unsure``: only where the memory is not sure. ``in_context``: the sentences in the prompt, as RAG
+            does. ``closed_book``: the bare base model.
         user_id: Only this user's memory.
         agent_id: Only this agent's.
         filters: Only atoms with this metadata.
@@ -88,11 +90,11 @@ class ParametricMemoryLLM(FunctionCallingLLM, CustomLLM):
     memory: ParametricMemory | None = Field(default=None, exclude=True)
     backend: Backend | None = Field(default=None, exclude=True)
     model: str | None = None
-    mode: Literal["atoms", "hybrid", "in_context", "closed_book"] = "atoms"
+    mode: Mode = "atoms"
     user_id: str | None = None
     agent_id: str | None = None
     filters: Mapping[str, Any] | None = None
-    fallback: Literal["base", "unknown"] = "base"
+    fallback: Fallback = "base"
     history: bool = True
     question: Callable[[Sequence[ChatMessage]], str] | None = Field(default=None, exclude=True)
     temperature: float | None = None

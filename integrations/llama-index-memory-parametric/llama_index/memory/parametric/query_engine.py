@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.response.schema import AsyncStreamingResponse, Response, StreamingResponse
@@ -17,6 +17,7 @@ from llama_index.memory.parametric.llm import stepwise
 from llama_index.memory.parametric.messages import record_of
 from llama_index.memory.parametric.nodes import cited_nodes
 from llama_index.memory.parametric.retriever import ParametricMemoryRetriever
+from parametric_memory.config import Fallback, Mode
 from parametric_memory.conversation import Reply, Talk, Task, current_scope, narrowed, run, scope_keys, stream
 from parametric_memory.types import Message
 
@@ -32,11 +33,12 @@ class ParametricQueryEngine(BaseQueryEngine):
 
     Args:
         memory: What to ask.
-        mode: ``atoms``: from weights. ``hybrid``: from weights and the best atom's sentence. ``in_context``: the
-            sentences in the prompt, as RAG does. ``closed_book``: the bare base model.
+        mode: ``atoms``: from weights. ``hybrid``: from weights and a snippet of the best atom's source;
+            ``hybrid_unsure``: only where the memory is not sure. ``in_context``: the sentences in the prompt, as RAG
+            does. ``closed_book``: the bare base model.
         streaming: Whether answers come piece by piece.
         fallback: What answers if the memory holds nothing that does: ``unknown``: the words that the memory has for it
-            ("I don't know."); ``base``: the bare base model.
+            ("I don't know."); ``base``: the bare base model; ``raise``: an `AbstainedError`.
         user_id: Only this user's memory.
         agent_id: Only this agent's.
         filters: Only atoms with this metadata.
@@ -48,9 +50,9 @@ class ParametricQueryEngine(BaseQueryEngine):
         self,
         memory: ParametricMemory,
         *,
-        mode: Literal["atoms", "hybrid", "in_context", "closed_book"] = "atoms",
+        mode: Mode = "atoms",
         streaming: bool = False,
-        fallback: Literal["unknown", "base"] = "unknown",
+        fallback: Fallback = "unknown",
         user_id: str | None = None,
         agent_id: str | None = None,
         filters: Mapping[str, Any] | None = None,
