@@ -43,7 +43,7 @@ class ComparisonPage:
         self._comparison, self._uploads = comparison, uploads
         self._questions = read_questions((HANDBOOK / "questions.jsonl").read_text(encoding="utf-8"))
         self._asked_from = "the handbook's"
-        self._answers: dict[str, Shown] = {}
+        self._answered, self._answers = "", dict[str, Shown]()
         self._tallies = self._empty()
         self._running = False
         self._build()
@@ -99,6 +99,8 @@ class ComparisonPage:
 
     @ui.refreshable_method
     def _cards(self) -> None:
+        if self._answered:
+            ui.label(self._answered).classes("text-lg asked")
         with ui.grid().classes("w-full gap-4 grid-cols-1 md:grid-cols-2 xl:grid-cols-3"):
             for arm in self._comparison.arms:
                 with ui.card().classes("p-4 gap-2 justify-start").props(f'flat bordered data-arm="{arm.name}"'):
@@ -162,9 +164,12 @@ class ComparisonPage:
         if not question:
             ui.notify("Write a question first.")
             return
+        self._answered, self._answers = "", {}
+        self._cards.refresh()
         self._ask_button.props("loading")
         try:
             self._answers = await run.io_bound(self._comparison.ask, question)
+            self._answered = question
         except ParametricMemoryError as error:
             ui.notify(str(error), type="negative", multi_line=True)
         finally:

@@ -30,11 +30,13 @@ from llama_index.memory.parametric import ParametricKeyEmbedding, ParametricMemo
 from llama_index.memory.parametric.events import MemoryGenerateEvent
 
 from parametric_memory import ParametricMemory
+from parametric_memory.config import GenerationConfig
 from parametric_memory.evaluation.prompts import RagChoice, reading_choice
 from parametric_memory.types import Document
 
-#: Greedy, one line: as every arm answers.
+#: Greedy, one line: as every arm answers; in the frameworks' words and in the memory's.
 ANSWER: dict[str, Any] = {"temperature": 0.0, "max_tokens": 32, "stop": ["\n"]}
+GENERATION = GenerationConfig(max_new_tokens=32, stop=("\n",))
 #: Characters of English in a token, for splitters that count tokens.
 CHARS_A_TOKEN = 4
 
@@ -112,7 +114,7 @@ class FromMemory:
     def ask(self, question: str) -> Shown:
         """Answer, with citations as the memory has them."""
         began = time.perf_counter()
-        answer = self._memory.ask(question, mode=self._mode)
+        answer = self._memory.ask(question, mode=self._mode, generation=GENERATION)
         quotes = [Quote(one.source, one.span.start, one.span.end, one.text) for one in answer.citations]
         return Shown(answer.text, tuple(quotes), answer.usage.prompt_tokens, _ms_since(began), answer.abstained)
 

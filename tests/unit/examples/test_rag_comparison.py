@@ -51,6 +51,8 @@ def example():
 def compared(example, tmp_path):
     tiny = runpy.run_path(str(TINY_PMEM))["tiny_memory"]
     with tiny(path=tmp_path / "memory") as memory:
+        # Its tokens are bytes: prompts with text in them are longer than its usual window.
+        memory.backend.model.config.max_position_embeddings = memory.backend._window = 16384
         yield example.Comparison(memory, tmp_path)
 
 
@@ -152,7 +154,9 @@ def address(tmp_path_factory):
     log = tmp_path_factory.mktemp("page") / "log.txt"
     with log.open("w") as out:
         command = [sys.executable, str(EXAMPLE / "app.py"), *files, "--port", str(port), "--no-browser"]
-        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        # NiceGUI would take itself for a part of the test.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
         try:
             _wait_for(f"http://127.0.0.1:{port}", server, log)
             yield f"http://127.0.0.1:{port}"
@@ -191,7 +195,8 @@ def card(page, arm: str):
 def ask(page, question: str) -> None:
     page.get_by_label("Your question").fill(question)
     page.get_by_role("button", name="Ask", exact=True).click()
-    page.wait_for_function("document.querySelectorAll('[data-arm] .tokens').length == 5")
+    page.locator(".asked", has_text=question).wait_for()
+    assert page.locator("[data-arm] .tokens").count() == len(ARMS)
 
 
 def tokens(page, arm: str) -> int:
@@ -212,10 +217,10 @@ class TestThePage:
             page.get_by_text(name, exact=True).wait_for()
 
     def test_it_shows_what_every_arm_answers_from_what_and_at_what_cost(self, page):
-        ask(page, "What is the staff canteen on the quay of Port Velden called?")
-        assert "Fathom" in card(page, "Weights").locator(".answer").inner_text()
+        ask(page, "Who is the keeper of Hall 4B?")
+        assert card(page, "Weights").locator(".answer").inner_text() == "Bastian Orme"
         for arm in ARMS[:4]:
-            assert "catering.md" in card(page, arm).locator(".quote").first.inner_text()
+            assert "buildings.txt" in card(page, arm).locator(".quote").first.inner_text()
         assert card(page, "Closed-book").locator(".quote").count() == 0
         assert tokens(page, "Weights") == tokens(page, "Closed-book") < tokens(page, "Weights + text")
         assert tokens(page, "Weights + text") < tokens(page, "RAG · LangChain")
