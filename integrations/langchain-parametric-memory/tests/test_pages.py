@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from chromadb.api.shared_system_client import SharedSystemClient
 from markdown_it import MarkdownIt
 
 from parametric_memory import ParametricMemory
@@ -74,6 +75,8 @@ def run_example(name, monkeypatch, folder):
     monkeypatch.setattr(sys, "argv", [name])
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
     gc.collect()  # an example that leaves its memory open lets go of it here, where it was opened
+    # Chroma keeps collections without a folder for the length of the process: another example would find them.
+    SharedSystemClient.clear_system_cache()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -1,12 +1,16 @@
 """The one loop of generation, a step at a time: prompts in, one more token per row with every step.
 
 Rows of different lengths are padded on the left, with positions that count only what is there, so that a row's tokens
-do not depend on its neighbours. Keys and values of what was read are kept; rows that are done can be let go.
+do not depend on its neighbours. Prompts are read a few at a time, those of like lengths together, and generated after
+all at once: what is read costs by the token, padding included, and what is generated costs little more for many rows
+than for few. Keys and values of what was read are kept; rows that are done can be let go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -14,9 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from parametric_memory.config import GenerationConfig
 from parametric_memory.errors import GenerationError
+from parametric_memory.hypernetwork.states import batches
 
 
 class Sampler:
@@ -61,6 +67,15 @@ class Sampler:
         self._generators = [self._generators[row] for row in rows] if self._generators else []
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Prompts that were read: their keys and values, the mask of these, (rows, length), and the logits after each."""
+
+    cache: DynamicCache
+    mask: Tensor
+    logits: Tensor
+
+
 class Decoding:
     """A batch of prompts and what has been generated after them.
 
@@ -68,16 +83,17 @@ class Decoding:
         model: A causal LM of transformers.
         prompts: Token ids, one list per row.
         sampler: Chooses the next tokens.
-        share: Read a beginning that all prompts have in common (a system message, worked examples) only once. The rows
-            must then run under one adapter, or none: with an adapter per row the beginnings differ.
+        alike: All rows run under one adapter, or none. A beginning that all prompts have in common (a system message,
+            worked examples) is then read only once, and the prompts a few at a time. With an adapter per row the
+            beginnings differ.
     """
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], sampler: Sampler, *, share: bool = False) -> None:
-        self._model, self._sampler = model, sampler
-        self._shared = prompts[0][: _common(prompts)] if share and len(prompts) > 1 else ()
-        self._ids, mask = left_padded([prompt[len(self._shared) :] for prompt in prompts], device=model.device)
-        # Without padding neither mask nor positions are needed, and a step costs less.
-        self._mask = None if bool(mask.all()) else pad(mask, (len(self._shared), 0), value=1)
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], sampler: Sampler, *, alike: bool = False) -> None:
+        self._model, self._sampler, self._alike = model, sampler, alike
+        self._shared = prompts[0][: _common(prompts)] if alike and len(prompts) > 1 else ()
+        self._prompts = [prompt[len(self._shared) :] for prompt in prompts]
+        self._ids = torch.zeros(len(prompts), 1, dtype=torch.long, device=model.device)
+        self._mask: Tensor | None = None
         self._cache = DynamicCache(config=model.config)
         self._logits: Tensor | None = None  # of the next tokens, if they are known already
 
@@ -87,8 +103,29 @@ class Decoding:
         if self._shared:
             begin = torch.tensor([self._shared], device=self._ids.device)
             forward(self._model, begin, None, keep=1, cache=self._cache)
-            self._cache.batch_repeat_interleave(len(self._ids))
-        self._logits = forward(self._model, self._ids, self._mask, keep=1, cache=self._cache)[:, -1]
+        parts = self._parts()
+        read = [self._read(rows) for rows in parts]
+        whole = read[0] if len(read) == 1 else _joined(read, [row for rows in parts for row in rows])
+        self._cache, self._logits = whole.cache, whole.logits
+        # Without padding neither mask nor positions are needed, and a step costs less.
+        self._mask = None if bool(whole.mask.all()) else whole.mask
+
+    def _parts(self) -> list[list[int]]:
+        """Return which rows are read together."""
+        parts = list(batches([len(prompt) for prompt in self._prompts], self._ids.device))
+        # With an adapter per row what is injected is for all rows at once.
+        if len(parts) > 1 and self._alike and _can_join(self._cache):
+            return parts
+        return [list(range(len(self._prompts)))]
+
+    def _read(self, rows: Sequence[int]) -> _Read:
+        ids, mask = left_padded([self._prompts[row] for row in rows], device=self._ids.device)
+        mask = pad(mask, (len(self._shared), 0), value=1)
+        cache = deepcopy(self._cache)
+        if self._shared:
+            cache.batch_repeat_interleave(len(rows))
+        logits = forward(self._model, ids, None if bool(mask.all()) else mask, keep=1, cache=cache)
+        return _Read(cache, mask, logits[:, -1])
 
     @torch.no_grad()
     def score(self, answers: Sequence[Sequence[int]]) -> list[float]:
@@ -138,6 +175,32 @@ class Decoding:
         self._ids = self._ids[chosen]
         self._mask = None if self._mask is None else self._mask[chosen]
         self._cache.batch_select_indices(chosen)
+
+
+def _can_join(cache: DynamicCache) -> bool:
+    """Return whether every layer keeps all that it was given, so that rows of different caches may be padded alike."""
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
+def _joined(parts: Sequence[_Read], rows: Sequence[int]) -> _Read:
+    """Return prompts that were read apart as one batch, padded on the left; the parts are spent.
+
+    Args:
+        parts: All by the same layers.
+        rows: The row of the batch for each row of the parts, one part after the other.
+    """
+    back = torch.tensor(rows, device=parts[0].mask.device).argsort()
+    longest = max(part.mask.shape[1] for part in parts)
+    for layers in zip(*(part.cache.layers for part in parts), strict=True):
+        layers[0].keys = torch.cat([_left(layer.keys, longest) for layer in layers])[back]
+        layers[0].values = torch.cat([_left(layer.values, longest) for layer in layers])[back]
+    mask = torch.cat([pad(part.mask, (longest - part.mask.shape[1], 0)) for part in parts])[back]
+    return _Read(parts[0].cache, mask, torch.cat([part.logits for part in parts])[back])
+
+
+def _left(states: Tensor, length: int) -> Tensor:
+    """Return keys or values (rows, heads, tokens, dim), padded on the left to this many tokens."""
+    return pad(states, (0, 0, length - states.shape[-2], 0))
 
 
 def _common(prompts: Sequence[Sequence[int]]) -> int:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from parametric_memory.backends import decoding as decoding_module
 from parametric_memory.backends.decoding import Decoding, Sampler, left_padded
 from parametric_memory.config import GenerationConfig
 from parametric_memory.errors import GenerationError
@@ -69,6 +70,13 @@ def test_padding_is_on_the_left():
     assert mask.tolist() == [[1, 1, 1], [0, 0, 1]]
 
 
+@pytest.fixture(params=["read at once", "read in parts"])
+def in_parts(request, monkeypatch):
+    """Read every prompt by itself, as long ones are; or all together."""
+    if request.param == "read in parts":
+        monkeypatch.setattr(decoding_module, "batches", lambda lengths, _: [[n] for n in reversed(range(len(lengths)))])
+
+
 def tiny_gpt2():
     """Return a random model whose positions are absolute: padding must not shift them."""
     config = GPT2Config(vocab_size=258, n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.5)
@@ -78,10 +86,10 @@ def tiny_gpt2():
 
 
 @pytest.mark.parametrize("make", [lambda: tiny_model()[0], tiny_gpt2], ids=["llama", "gpt2"])
-def test_a_step_is_the_argmax_of_the_whole_sequence_whatever_stands_beside_it(make):
+def test_a_step_is_the_argmax_of_the_whole_sequence_whatever_stands_beside_it(make, in_parts):
     model = make()
     prompts = [[1, 2, 3, 4, 5, 6, 7, 8], [9, 10], [40, 41, 42, 43]]
-    decoding = Decoding(model, prompts, Sampler(GenerationConfig(), 3))
+    decoding = Decoding(model, prompts, Sampler(GenerationConfig(), 3), alike=True)
     rows = [0, 1, 2]
     for number in range(12):
         if number == 5:
@@ -99,20 +107,20 @@ def test_a_beginning_that_all_prompts_share_is_read_once_and_changes_no_token():
     read = []
     model.model.embed_tokens.register_forward_pre_hook(lambda _module, args: read.append(args[0].numel()))
     made = {}
-    for share in (False, True):
+    for alike in (False, True):
         read.clear()
-        decoding = Decoding(model, prompts, Sampler(GenerationConfig(), 3), share=share)
-        made[share] = [decoding.step() for _ in range(8)]
-        assert sum(read[:-7]) == (4 + 3 * 4 if share else 3 * 8)
+        decoding = Decoding(model, prompts, Sampler(GenerationConfig(), 3), alike=alike)
+        made[alike] = [decoding.step() for _ in range(8)]
+        assert sum(read[:-7]) == (4 + 3 * 4 if alike else 3 * 8)
     assert made[True] == made[False]
 
 
 @pytest.mark.parametrize("make", [lambda: tiny_model()[0], tiny_gpt2], ids=["llama", "gpt2"])
-@pytest.mark.parametrize("share", [False, True])
-def test_scoring_answers_is_the_sum_of_log_probabilities_and_generating_goes_on_from_the_prompts(make, share):
+@pytest.mark.parametrize("alike", [False, True])
+def test_scoring_answers_is_the_sum_of_log_probabilities_and_generating_goes_on_from_the_prompts(make, alike, in_parts):
     model = make()
     prompts, answers = [[1, 2, 3, 4, 5], [1, 2, 9], [1, 2, 7, 8]], [[30, 31, 32], [33], []]
-    decoding = Decoding(model, prompts, Sampler(GenerationConfig(), 3), share=share)
+    decoding = Decoding(model, prompts, Sampler(GenerationConfig(), 3), alike=alike)
     decoding.read()
     for prompt, answer, found in zip(prompts, answers, decoding.score(answers), strict=True):
         with torch.no_grad():
