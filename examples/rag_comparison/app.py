@@ -128,9 +128,15 @@ class ComparisonPage:
         ui.label(
             "F1 and containment are over the questions that the documents answer; refusals are right where they do not."
         ).classes("text-xs text-gray-600")
-        self._refresh_score(0)
+        self._refresh_score()
 
-    def _refresh_score(self, done: int) -> None:
+    @property
+    def _done(self) -> int:
+        """Questions that everybody has answered."""
+        return min(len(tally.ms) for tally in self._tallies.values())
+
+    def _refresh_score(self) -> None:
+        done = self._done
         self._about.text = f"{done} of {len(self._questions)} of {self._asked_from} questions"
         self._progress.value = done / len(self._questions)
         self._score_button.visible, self._stop_button.visible = not self._running, self._running
@@ -153,7 +159,7 @@ class ComparisonPage:
         finally:
             self._busy.visible = False
         self._documents.refresh()
-        self._refresh_score(0)
+        self._refresh_score()
 
     async def _forget(self, source: str) -> None:
         await run.io_bound(self._comparison.forget, source)
@@ -183,20 +189,18 @@ class ComparisonPage:
             ui.notify(f"{event.file.name}: {error}", type="negative", multi_line=True)
             return
         self._asked_from, self._tallies = f"{event.file.name}'s", self._empty()
-        self._refresh_score(0)
+        self._refresh_score()
 
     async def _score(self) -> None:
         self._running, self._tallies = True, self._empty()
-        done = 0
-        while self._running and done < len(self._questions) and not self._table.is_deleted:
-            self._refresh_score(done)
-            asked = self._questions[done]
-            answers = await run.io_bound(self._comparison.ask, asked.question)
-            for name, shown in answers.items():
-                self._tallies[name].note(asked, shown)
-            done += 1
+        while self._running and self._done < len(self._questions) and not self._table.is_deleted:
+            self._refresh_score()
+            # Another file may be taken while this question is answered.
+            tallies, asked = self._tallies, self._questions[self._done]
+            for name, shown in (await run.io_bound(self._comparison.ask, asked.question)).items():
+                tallies[name].note(asked, shown)
         self._running = False
-        self._refresh_score(done)
+        self._refresh_score()
 
     def _stop(self) -> None:
         self._running = False

@@ -30,13 +30,17 @@ from llama_index.memory.parametric import ParametricKeyEmbedding, ParametricMemo
 from llama_index.memory.parametric.events import MemoryGenerateEvent
 
 from parametric_memory import ParametricMemory
-from parametric_memory.config import GenerationConfig
+from parametric_memory.evaluation.bench.footprint import size_of
 from parametric_memory.evaluation.prompts import RagChoice, reading_choice
+from parametric_memory.evaluation.systems import GENERATION
 from parametric_memory.types import Document
 
-#: Greedy, one line: as every arm answers; in the frameworks' words and in the memory's.
-ANSWER: dict[str, Any] = {"temperature": 0.0, "max_tokens": 32, "stop": ["\n"]}
-GENERATION = GenerationConfig(max_new_tokens=32, stop=("\n",))
+#: How `pmem eval` lets every system answer, in the frameworks' words.
+ANSWER: dict[str, Any] = {
+    "temperature": GENERATION.temperature,
+    "max_tokens": GENERATION.max_new_tokens,
+    "stop": list(GENERATION.stop),
+}
 #: Characters of English in a token, for splitters that count tokens.
 CHARS_A_TOKEN = 4
 
@@ -120,7 +124,7 @@ class FromMemory:
 
     def stored_bytes(self) -> int:
         """Return the size of the memory's folder: text, keys, codes and indexes."""
-        return 0 if self._mode == "closed_book" else _size(self._memory.store.path)
+        return 0 if self._mode == "closed_book" else size_of(self._memory.store.path)
 
 
 class LangChainRag:
@@ -172,7 +176,7 @@ class LangChainRag:
 
     def stored_bytes(self) -> int:
         """Return the size of Chroma's folder."""
-        return _size(self._folder)
+        return size_of(self._folder)
 
 
 class LlamaIndexRag:
@@ -221,7 +225,7 @@ class LlamaIndexRag:
 
     def stored_bytes(self) -> int:
         """Return the size of the index's folder."""
-        return _size(self._folder)
+        return size_of(self._folder)
 
     def _persist(self) -> None:
         self._index.storage_context.persist(str(self._folder))
@@ -261,7 +265,3 @@ def _new(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

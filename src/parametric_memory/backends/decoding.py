@@ -104,7 +104,9 @@ class Decoding:
             begin = torch.tensor([self._shared], device=self._ids.device)
             forward(self._model, begin, None, keep=1, cache=self._cache)
         parts = self._parts()
-        read = [self._read(rows) for rows in parts]
+        # Each part goes on from a beginning of its own; one part alone needs no copy.
+        begun = [deepcopy(self._cache) for _ in parts] if len(parts) > 1 else [self._cache]
+        read = [self._read(rows, cache) for rows, cache in zip(parts, begun, strict=True)]
         whole = read[0] if len(read) == 1 else _joined(read, [row for rows in parts for row in rows])
         self._cache, self._logits = whole.cache, whole.logits
         # Without padding neither mask nor positions are needed, and a step costs less.
@@ -118,10 +120,9 @@ class Decoding:
             return parts
         return [list(range(len(self._prompts)))]
 
-    def _read(self, rows: Sequence[int]) -> _Read:
+    def _read(self, rows: Sequence[int], cache: DynamicCache) -> _Read:
         ids, mask = left_padded([self._prompts[row] for row in rows], device=self._ids.device)
         mask = pad(mask, (len(self._shared), 0), value=1)
-        cache = deepcopy(self._cache)
         if self._shared:
             cache.batch_repeat_interleave(len(rows))
         logits = forward(self._model, ids, None if bool(mask.all()) else mask, keep=1, cache=cache)

@@ -241,8 +241,13 @@ def question_features(states: Mapping[int, Tensor], config: HypernetworkConfig) 
 
 
 def with_question_words(network: AtomHypernetwork) -> AtomHypernetwork:
-    """Return a network that reads questions as atoms are read, and gates as this one does until it is trained on."""
+    """Return a network that reads questions as atoms are read, and gates as this one does until it is trained on.
+
+    It is this one, if it does already.
+    """
     config = network.config
+    if config.question_words:
+        return network
     made = AtomHypernetwork(replace(config, question_words=True))
     state = network.state_dict()
     # The first layer's states come last among the features.

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from parametric_memory.hypernetwork.checkpoint import (
 from parametric_memory.hypernetwork.document import DocumentHypernetwork, document_config_for
 from parametric_memory.hypernetwork.network import (
     AtomHypernetwork,
+    HypernetworkConfig,
     calibrate,
     config_for,
     measure_inputs,
@@ -258,8 +259,8 @@ def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> Network:
     """
     found = load_checkpoint(init)
     network = found.network
-    if isinstance(network, AtomHypernetwork) and config == replace(network.config, question_words=True):
-        network = network if network.config.question_words else with_question_words(network)
+    if isinstance(network, AtomHypernetwork) and isinstance(config, HypernetworkConfig) and config.question_words:
+        network = with_question_words(network)
     if found.spec.base_fingerprint != spec.base_fingerprint or network.config != config:
         raise CheckpointError(
             f"beginning with {init}: it is for {found.spec.base_model} ({found.spec.base_fingerprint}) with "
