@@ -57,6 +57,7 @@ def answered(path: Path, questions: list[Question], *, exact: bool) -> list[floa
                 backend.model, backend.tokenizer, compiler.checkpoint, fingerprint=backend.fingerprint, exact=exact
             ),
             key_encoder=built_in.key_encoder,
+            token_router=built_in.token_router,
             prompt=built_in.prompt,
             path=path / "asked",
         )

@@ -1,15 +1,16 @@
-"""Fit how far a router may believe a checkpoint's gates, and compare what could rank the atoms of a memory.
+"""Fit how far a router may believe a token router, and compare what could rank the atoms of a memory.
 
     OMP_NUM_THREADS=1 python runs/fit_reranker.py --data DIR --out runs/out/reranker
 
 Paragraphs of the articles that training holds out (see `parametric_memory.training.data.held_out`) are added to a
-memory: the gates have seen none of them. Questions are put to all of it, one in four also to a shard of some 40 atoms:
+memory: training has seen none of them. Questions are put to all of it, one in four also to a shard of some 40 atoms:
 those it can answer; (a) those of paragraphs that are not in it; (c) the answerable ones again as if the gold sentence
 were not there. What is found of a case is appended to ``cases.jsonl`` and never computed twice: a run that was stopped
 goes on, and a larger one adds to it. Half of the articles fit the weights, the other half is reported on.
 
-Prints tables and writes ``report.json``. With ``--write`` the weights go into the checkpoint's folder, if both
-kinds of evidence together beat similarity on the held-out half; a memory then reranks by them.
+Prints tables and writes ``report.json``. With ``--write`` the weights go into the token router's folder, if both
+kinds of evidence together beat similarity on the held-out half; a memory then reranks by them. With
+``--token-router none`` all this is of the gates in a hypernetwork's checkpoint.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +30,18 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
+from parametric_memory.backends import BUILTIN_KEY_ENCODER
 from parametric_memory.compilers import HypernetworkCompiler
 from parametric_memory.config import MemoryConfig, RoutingConfig, StoreConfig
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import save_reranking, shipped_checkpoint
 from parametric_memory.hypernetwork.states import module_inputs
 from parametric_memory.memory import ParametricMemory
-from parametric_memory.memory.reranking import read_by_gates
+from parametric_memory.memory.reranking import read_candidates
 from parametric_memory.routing.fusion import most_similar, scores
 from parametric_memory.routing.reranking import RerankingWeights, gate_features
 from parametric_memory.routing.selection import probability, select
+from parametric_memory.routing.span_router import shipped_token_router
 from parametric_memory.training.alignment import find
 from parametric_memory.training.data import held_out, read_rows
 from parametric_memory.types import Atom, AtomCode, AtomGates, Document, stable_id
@@ -63,15 +67,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A question put to a memory, and what is known of each candidate that the gates read.
+    """A question put to a memory, and what is known of each candidate that was read.
 
     Attributes:
         gold: Number of the candidate that answers; -1 if it is not among them.
         similarity: The similarity router's log-odds.
-        share: Of the gates, over all candidates at once.
-        nothing: The gates' probability that no candidate answers.
+        share: Probability that it answers, over all candidates at once.
+        nothing: Probability that no candidate does.
         energy: Norm of an atom's own update at the prompt's last token, where it was asked for.
-        seconds: Of this process, for the question's states and for the gates.
+        seconds: Of this process, for reading the candidates.
     """
 
     key: str
@@ -89,7 +93,7 @@ class Case:
     share: list[float]
     nothing: float
     energy: list[float] | None
-    seconds: dict[str, float]
+    seconds: float
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
@@ -147,7 +151,8 @@ class Gatherer:
 
     def key(self, one: Asked, kind: str, size: str) -> str:
         """Return what names a case: another memory, compiler or setting gives another."""
-        return stable_id(self._salt, str(len(self._of)), self.compiler.name, one.paragraph, one.question, kind, size)
+        reader = self.memory.token_router or self.compiler
+        return stable_id(self._salt, str(len(self._of)), reader.name, one.paragraph, one.question, kind, size)
 
     def case(self, one: Asked, kind: str, size: str, gold: Atom | None, *, energy: bool) -> Case:
         """Return everything that is known of a case."""
@@ -158,11 +163,8 @@ class Gatherer:
             found = [candidate for candidate in found if candidate.atom.id != gold.id]
         read = most_similar(one.question, found, routing, count=routing.reranked)
         ids = [candidate.atom.id for candidate in read]
-        codes = self.memory.store.codes(ids)
         begun = time.process_time()
-        self.compiler._states_of(one.question)
-        states = time.process_time()
-        gates = self.compiler.gate(one.question, codes)
+        gates = self.memory.locate(one.question, [candidate.atom for candidate in read])
         done = time.process_time()
         return Case(
             key=self.key(one, kind, size),
@@ -179,8 +181,8 @@ class Gatherer:
             similarity=[round(value, 4) for value in scores(one.question, read, routing)],
             share=[float(f"{share:.4g}") for share in gates.shares],
             nothing=gates.nothing,
-            energy=self._energy(one.question, codes) if energy else None,
-            seconds={"states": states - begun, "gates": done - states},
+            energy=self._energy(one.question, self.memory.store.codes(ids)) if energy else None,
+            seconds=done - begun,
         )
 
     def _gold(self, one: Asked) -> Atom | None:
@@ -437,14 +439,17 @@ def answers(memory: ParametricMemory, cases: Sequence[Case], weights: RerankingW
             continue
         query = memory.encode_query(case.question)
         candidates = memory.candidates(query)
-        read = read_by_gates(memory.compiler, query, candidates, memory.store.codes, routing)
+        read = read_candidates(partial(memory.locate, query.text), query, candidates, routing)
         read = [candidate for candidate in read if candidate.gates]
         values = scores(case.question, read, routing)
         if weights is not None:
             values = [weights.score(value, one.gates) for value, one in zip(values, read, strict=True)]
         for weighing in ("equal", "odds"):
             route = select(query, read, values, replace(routing, weights=weighing))
-            for gated, made in (("reranked", route), ("selected", memory.gate(case.question, route))):
+            gated_by = {"selected": memory.gate(case.question, route)}
+            if memory.token_router is None:
+                gated_by["reranked"] = route
+            for gated, made in gated_by.items():
                 conversation, adapter = memory.prompt.conversation(case.question), memory.compose(made)
                 [(nats, tokens)] = memory.backend.loglikelihood([conversation], [case.answer], adapters=[adapter])
                 found[f"{weighing}, {gated}"].append(-nats / max(1, tokens))
@@ -459,11 +464,20 @@ def answers(memory: ParametricMemory, cases: Sequence[Case], weights: RerankingW
     return rows
 
 
+def believed_in(memory: ParametricMemory, arguments: argparse.Namespace) -> tuple[str, Path | None]:
+    """Return the name of what reads candidates, and its folder."""
+    if memory.token_router is not None:
+        folder = arguments.token_router or shipped_token_router(BUILTIN_KEY_ENCODER)
+        return memory.token_router.name, Path(folder)
+    return memory.compiler.name, arguments.checkpoint or shipped_checkpoint(memory.backend.fingerprint)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the question answering files")
     parser.add_argument("--out", type=Path, required=True, help="keeps the memory, the cases and the report")
     parser.add_argument("--checkpoint", type=Path, help="folder of a hypernetwork; the one in the package")
+    parser.add_argument("--token-router", help="folder of a token router; the one in the package; or none")
     parser.add_argument("--everything", action="store_true", help="also articles that training reads")
     parser.add_argument("--paragraphs", type=int, default=400, help="in the memory, and as many beside it")
     parser.add_argument("--each", type=int, default=3, help="questions of a paragraph")
@@ -482,7 +496,7 @@ def main() -> None:
     routing = RoutingConfig(
         candidates=arguments.candidates, neighbours=arguments.neighbours, reranked=arguments.reranked
     )
-    config = MemoryConfig(store=StoreConfig(index="numpy"), routing=routing)
+    config = MemoryConfig(store=StoreConfig(index="numpy"), routing=routing, token_router=arguments.token_router)
     with ParametricMemory.from_pretrained(
         path=arguments.out / "memory", checkpoint=arguments.checkpoint, config=config
     ) as memory:
@@ -504,15 +518,13 @@ def main() -> None:
         worth = both["recall@1"] > alone["recall@1"] and both["log loss"] < alone["log loss"]
         believed = RerankingWeights(**fitted) if worth else None
         report["answers"] = answers(memory, cases[: arguments.answers], believed)
-        for what in ("states", "gates"):
-            # A question that was asked before has its states already.
-            spent = [case.seconds[what] * 1000 for case in cases if case.seconds[what] > 1e-3]
-            report[f"{what} ms"] = {q: float(np.percentile(spent, q)) for q in (50, 95)} if spent else None
-            print(f"{what}: {report[f'{what} ms']} ms of one thread")
+        spent = [case.seconds * 1000 for case in cases]
+        report["reading ms"] = {q: float(np.percentile(spent, q)) for q in (50, 95)} if spent else None
+        print(f"reading {routing.reranked} candidates: {report['reading ms']} ms of one thread")
         print(f"\nreranking.json: {fitted}, confidence of even odds {probability(0.0)}")
-        digest = memory.compiler.name.partition(":")[2]
-        folder = arguments.checkpoint or shipped_checkpoint(memory.backend.fingerprint)
-    report = {"compiler": digest, "settings": {k: str(v) for k, v in vars(arguments).items()}, **report}
+        reader, folder = believed_in(memory, arguments)
+    digest = reader.partition(":")[2]
+    report = {"reader": reader, "settings": {k: str(v) for k, v in vars(arguments).items()}, **report}
     (arguments.out / "report.json").write_text(json.dumps(report | {"weights": weights}, indent=2), encoding="utf-8")
     if arguments.write and worth and folder is not None:
         save_reranking(folder, digest, fitted, fitted={"held out": report["held out"]})

@@ -176,6 +176,8 @@ class MemoryConfig(Table):
             base model answers, bit for bit as without a memory. ``raise``: an `AbstainedError`.
         unknown: The words of ``unknown``; None lets the bare base model answer then, too.
         document_checkpoint: Folder of a trained document compiler: of memories of documents, and of what is compared.
+        token_router: Folder of a trained token router; None for the one that comes with the package for the key
+            encoder, if there is one, and ``none`` for none: a checkpoint's own gates then find the answer's tokens.
     """
 
     ingest: IngestConfig = field(default_factory=IngestConfig)
@@ -188,6 +190,7 @@ class MemoryConfig(Table):
     fallback: Fallback = "unknown"
     unknown: str | None = "I don't know."
     document_checkpoint: str | None = None
+    token_router: str | None = None
 
 
 def load_config(path: Path) -> MemoryConfig:

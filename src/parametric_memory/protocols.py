@@ -103,8 +103,11 @@ class Compiler(Protocol):
 class GatingCompiler(Compiler, Protocol):
     """A compiler that also knows, for a question, which ranks of its adapters may speak."""
 
-    def gate(self, question: str, codes: Sequence[AtomCode]) -> TokenGates:
-        """Return the gates of these atoms, found among all of them at once."""
+    def gate(self, question: str, codes: Sequence[AtomCode], found: TokenGates | None = None) -> TokenGates:
+        """Return the gates of these atoms, found among all of them at once.
+
+        With what a token router has ``found`` in the same atoms, in their order, the ranks follow that.
+        """
         ...
 
 
@@ -115,6 +118,25 @@ class RerankingCompiler(GatingCompiler, Protocol):
     @property
     def reranking(self) -> Mapping[str, float] | None:
         """The router's weights by name (see `parametric_memory.routing.RerankingWeights`); None: do not ask."""
+        ...
+
+
+@runtime_checkable
+class TokenRouter(Protocol):
+    """Finds the tokens of atoms that answer a question, whatever base model is asked."""
+
+    @property
+    def name(self) -> str:
+        """Identity of the router and its weights."""
+        ...
+
+    @property
+    def reranking(self) -> Mapping[str, float] | None:
+        """The router's weights by name (see `parametric_memory.routing.RerankingWeights`); None: do not ask."""
+        ...
+
+    def read(self, question: str, atoms: Sequence[Atom]) -> TokenGates:
+        """Return where these atoms answer the question, among all of them at once; ``ranks`` is empty."""
         ...
 
 

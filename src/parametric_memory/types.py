@@ -291,10 +291,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class TokenShare:
-    """A token of an atom's text (``span`` is characters of ``atom.text``), and its probability to be the answer's."""
+    """A token of an atom's text, and how probably it is the answer's.
+
+    Attributes:
+        span: Characters of ``atom.text``.
+        share: Probability that it is part of the answer.
+        start: Probability that the answer starts with it; 0.0 where that is not known.
+    """
 
     span: Span
     share: float
+    start: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,8 +309,9 @@ class TokenGates:
     """Which tokens of some atoms answer a question.
 
     ``ranks`` has one weight per rank of each atom's adapter, ``shares`` each atom's probability to hold the answer, and
-    ``nothing`` the probability that none of them does; shares and nothing sum to 1. ``tokens`` splits the shares up
-    among the tokens of each atom's text, where the compiler can say which they are; else it is empty.
+    ``nothing`` the probability that none of them does; shares and nothing sum to 1. ``tokens`` says how probably each
+    token of each atom's text is part of the answer, where it is known which they are; else it is empty, as ``ranks``
+    is where no compiler was asked.
     """
 
     ranks: tuple[tuple[float, ...], ...]

@@ -1,4 +1,4 @@
-"""`pmem train`: compilers for a base model, and readers to compare them with."""
+"""`pmem train`: compilers for a base model, token routers for all of them, and readers to compare them with."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from parametric_memory.cli.progress import Show, progress
 if TYPE_CHECKING:
     from parametric_memory.training import TrainingConfig
 
-app = typer.Typer(no_args_is_help=True, help="Train a compiler, or a reader to compare it with.")
+app = typer.Typer(no_args_is_help=True, help="Train a compiler, a token router, or a reader to compare with.")
 
 
 @app.callback()
 def train() -> None:
-    """Train a compiler, or a reader to compare it with."""
+    """Train a compiler, a token router, or a reader to compare with."""
 
 
 @app.command()
@@ -122,6 +122,43 @@ def reader(  # noqa: PLR0913, PLR0917 - one option each
     with progress() as show:
         folder = train_reader(
             data=data, out=out, base=base or BUILTIN_BASE, config=config, score=token_f1, resume=resume,
+            progress=partial(_show, show, config.steps),
+        )  # fmt: skip
+    stdout().print(f"wrote {folder}", soft_wrap=True)
+
+
+@app.command()
+def router(  # noqa: PLR0913, PLR0917 - one option each
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of files of questions, or what `corpus` made.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Takes the log, the state to resume from, the router.")],
+    encoder: Annotated[
+        str | None, typer.Option("--key-encoder", metavar="NAME", help="What it goes on from: the built-in one.")
+    ] = None,
+    init: Annotated[Path | None, typer.Option(metavar="DIR", help="Begin with this token router's weights.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    examples: Annotated[int | None, typer.Option(min=1, help="Questions that are drawn from; all by default.")] = None,
+    synthetic: Annotated[int | None, typer.Option(min=0, help="Questions about a synthetic world beside them.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Questions a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0.0, help="At the end of the warm-up.")] = None,
+    frozen: Annotated[int | None, typer.Option(min=0, help="The encoder's lowest layers, which stay.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the questions, their atoms and the initial weights.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from what --out holds.")] = True,
+) -> None:
+    """Train the token router, which serves every base model. Stop it and start it again: it goes on where it was."""
+    from parametric_memory.backends import BUILTIN_KEY_ENCODER
+    from parametric_memory.training import TokenRouterConfig, train_token_router
+
+    _use(threads)
+    config = TokenRouterConfig(
+        **_given(
+            steps=steps, examples=examples, synthetic=synthetic, batch_size=batch_size, learning_rate=learning_rate,
+            frozen=frozen, seed=seed,
+        )
+    )  # fmt: skip
+    with progress() as show:
+        folder = train_token_router(
+            data, out, encoder or BUILTIN_KEY_ENCODER, config, init=init, resume=resume,
             progress=partial(_show, show, config.steps),
         )  # fmt: skip
     stdout().print(f"wrote {folder}", soft_wrap=True)

@@ -119,12 +119,20 @@ class DocumentCompiler:
             for code, factors in zip(codes, zip(*parts, strict=True), strict=True)
         ]
 
-    def gate(self, question: str, codes: Sequence[AtomCode], *, of: int | None = None) -> TokenGates:  # noqa: ARG002
+    def gate(
+        self,
+        question: str,  # noqa: ARG002
+        codes: Sequence[AtomCode],
+        found: TokenGates | None = None,  # noqa: ARG002
+        *,
+        of: int | None = None,
+    ) -> TokenGates:
         """Return gates that let every chunk speak, and together count the bias once; no chunk is likelier than another.
 
         Args:
             question: Changes nothing.
             codes: Of the chunks that are composed.
+            found: Changes nothing.
             of: How many are composed in all, where these are only some of them.
 
         Raises:

@@ -8,9 +8,9 @@ short vector per token, and the token ids); `materialise` turns it into a micro-
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, TypeAlias
 
 import torch
@@ -22,7 +22,7 @@ from parametric_memory.compilers.checks import failure, refuse_empty, refuse_for
 from parametric_memory.errors import CheckpointError, CorruptAdapterError
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
-from parametric_memory.hypernetwork.network import AtomHypernetwork, directions, features, question_features
+from parametric_memory.hypernetwork.network import AtomHypernetwork, Gates, directions, features, question_features
 from parametric_memory.hypernetwork.states import batches, pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
 from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, Span, TokenGates, TokenShare
@@ -31,6 +31,8 @@ Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
 #: Questions whose states are kept: an ask gates its candidates and then its route.
 _QUESTIONS = 8
+#: A token router is not believed to be surer than this that nothing answers.
+LEAST_ANSWERED = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +130,11 @@ class HypernetworkCompiler:
         ]
 
     @torch.inference_mode()
-    def gate(self, question: str, codes: Sequence[AtomCode]) -> TokenGates:
+    def gate(self, question: str, codes: Sequence[AtomCode], found: TokenGates | None = None) -> TokenGates:
         """Find which tokens of these atoms answer the question, among all of them at once.
+
+        What a token router has `found` in them counts in place of the checkpoint's own gates, unless the base model's
+        tokenizer cannot say where its tokens stand.
 
         Raises:
             CorruptAdapterError: If a payload cannot be decoded.
@@ -138,6 +143,9 @@ class HypernetworkCompiler:
         if not codes:
             return TokenGates((), (), 1.0)
         us, tokens = zip(*map(self._decode, codes), strict=True)
+        spans = token_spans(self._tokenizer, tokens)
+        if found is not None and all(map(len, spans)):
+            return replace(found, ranks=self._ranks(found, spans))
         lengths = [len(u) for u in us]
         asked = self._read(question)
         seen = torch.ones(asked.shape[:2], dtype=torch.bool, device=self._device)
@@ -151,11 +159,26 @@ class HypernetworkCompiler:
             ranks=tuple(tuple(torch.cat(pair).tolist()) for pair in zip(speaking, starting, strict=True)),
             shares=tuple(float(share.sum()) for share in shares),
             nothing=float(gates.inside[0, -1].exp()),
-            tokens=tuple(
-                tuple(map(TokenShare, spans, share.tolist()))
-                for spans, share in zip(token_spans(self._tokenizer, tokens), shares, strict=True)
-            ),
+            tokens=tuple(tuple(map(TokenShare, own, share.tolist())) for own, share in zip(spans, shares, strict=True)),
         )
+
+    def _ranks(self, found: TokenGates, spans: Sequence[Sequence[Span]]) -> tuple[tuple[float, ...], ...]:
+        """Return one weight per rank of each atom, given where its tokens stand and what was found there.
+
+        The router has decided that these atoms are to answer, so they speak as loudly as if one of them did; unless it
+        is more likely that none does: the less likely they are, the fainter.
+        """
+        seen = [shares_at(own, tokens) for own, tokens in zip(spans, found.tokens, strict=True)]
+        answered = max(1.0 - found.nothing, LEAST_ANSWERED)
+        loudness = min(1.0, 2.0 * answered)
+        inside, start = (
+            torch.tensor([*(share / answered * loudness for share in chain(*column)), 1.0 - loudness])
+            for column in zip(*seen, strict=True)
+        )
+        gates = Gates(inside.log()[None], start.log()[None])
+        lengths = [len(own) for own in spans]
+        speaking, starting = (half.split_with_sizes(lengths) for half in self._network.rank_gates(gates)[0].chunk(2))
+        return tuple(tuple(torch.cat(pair).tolist()) for pair in zip(speaking, starting, strict=True))
 
     def _read_question(self, question: str) -> Tensor:
         """Return what gates read of a question's prompt, (1, tokens, features): no adapter's doing."""
@@ -236,6 +259,23 @@ def _split(together: LoraFactors, lengths: Sequence[int]) -> list[LoraFactors]:
     A = zip(*(half.split_with_sizes(lengths) for half in together.A.chunk(2)), strict=True)
     B = zip(*(half.split_with_sizes(lengths, dim=1) for half in together.B.chunk(2, dim=1)), strict=True)
     return [LoraFactors(torch.cat(a), torch.cat(b, dim=1)) for a, b in zip(A, B, strict=True)]
+
+
+def shares_at(spans: Sequence[Span], found: Sequence[TokenShare]) -> tuple[list[float], list[float]]:
+    """Return the probability of some tokens to be part of the answer, and that of each to be its first.
+
+    Args:
+        spans: Where they stand, in reading order.
+        found: What is known of other tokens of the same text: one may cover several of these, and the reverse.
+    """
+    inside, start = [0.0] * len(spans), [0.0] * len(spans)
+    for token in found:
+        on = [n for n, span in enumerate(spans) if span.start < token.span.end and span.end > token.span.start]
+        for number in on:
+            inside[number] = max(inside[number], token.share)
+        if on:
+            start[on[0]] += token.start
+    return inside, start
 
 
 def token_spans(tokenizer: Tokenizer, tokens: Sequence[Tensor]) -> list[list[Span]]:

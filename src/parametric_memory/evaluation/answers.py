@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,15 @@ class AnswerFile:
 
     Args:
         path: Made with the first answer, if it is not there.
-        settings: The hash of the settings, by dataset and system. Lines of others stay in the file as they are.
+        signature: Returns the hash of the settings of an answer, given its dataset, system and question's id; None for
+            one that this run does not ask for: its line stays in the file as it is.
 
     Raises:
         UnreadableDocumentError: If the file is there and was written by something else.
     """
 
-    def __init__(self, path: Path, *, settings: Mapping[tuple[str, str], str]) -> None:
-        self._path, self._settings = path, settings
+    def __init__(self, path: Path, *, signature: Callable[[str, str, str], str | None]) -> None:
+        self._path, self._signature = path, signature
         self._rows: dict[tuple[str, str, str], dict[str, Any]] = {}
         if path.exists():
             self._take_up()
@@ -41,7 +42,7 @@ class AnswerFile:
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write answers; when this returns, they survive the process."""
-        signed = [{**row, "settings": self._settings[row["dataset"], row["system"]]} for row in rows]
+        signed = [{**row, "settings": self._signature(*_key(row))} for row in rows]
         with self._path.open("a", encoding="utf-8") as file:
             file.write(_lines(signed))
         self._remember(signed)
@@ -54,7 +55,7 @@ class AnswerFile:
         kept: list[dict[str, Any]] = []
         stale: list[dict[str, Any]] = []
         for row in rows:
-            current = self._settings.get((row["dataset"], row["system"]), row["settings"]) == row["settings"]
+            current = self._signature(*_key(row)) in {None, row["settings"]}
             (kept if current else stale).append(row)
         if stale:
             earlier = self._path.with_name(f"{self._path.stem}.earlier{self._path.suffix}")
@@ -79,7 +80,11 @@ class AnswerFile:
         return row
 
     def _remember(self, rows: Sequence[dict[str, Any]]) -> None:
-        self._rows |= {(row["dataset"], row["system"], row["id"]): row for row in rows}
+        self._rows |= {_key(row): row for row in rows}
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["dataset"], row["system"], row["id"]
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -134,6 +134,7 @@ def _beside(memory: ParametricMemory, path: Path) -> ParametricMemory:
         key_encoder=memory.key_encoder,
         path=path,
         router=memory.router,
+        token_router=memory.token_router,
         extractor=memory.extractor,
         prompt=memory.prompt,
         config=replace(memory.config, store=replace(memory.config.store, index="numpy")),

@@ -34,6 +34,7 @@ from parametric_memory.evaluation.systems import (
     GENERATION,
     READING,
     SYSTEMS,
+    UNSEARCHED,
     Library,
     LibrarySystem,
     Setting,
@@ -101,15 +102,18 @@ def evaluate(
         settings = _settings(parts, limit=limit, seed=seed, setting=setting, workers=workers)
         hashes = {name: _hash(settings, asked) for name, asked in questions.items()}
         signed = {
-            (name, system): stable_id(_hash(_concerning(system, settings), asked), depends_on(system, parts))[:16]
+            (name, system, question.id): signature
             for name, asked in questions.items()
             for system in systems
+            for batch in _batches(asked)
+            for signature in [_signature(system, settings, asked, batch, depends_on(system, parts))]
+            for question in batch
         }
         asked = {"files": [str(path) for path in paths], "systems": list(systems)}
         _write(out / "settings.json", settings | {"hashes": hashes} | asked | circumstances(parts))
         folders = {name: out / "memories" / f"{name}-{hash_}" for name, hash_ in hashes.items()}
         sheets = sheets_of(questions, everything, setting, folders)
-        run = _Run(sheets, systems, AnswerFile(out / "answers.jsonl", settings=signed), report)
+        run = _Run(sheets, systems, AnswerFile(out / "answers.jsonl", signature=lambda *key: signed.get(key)), report)
         with closing(Desk(parts, sheets, setting)) as desk:
             with _calls(desk, workers, opened, Path(folder), sheets, setting) as calls:
                 run.go(calls)
@@ -207,11 +211,13 @@ class _Run:
 
     def _missing(self, sheet: Sheet) -> Iterator[_Part]:
         known = {system: set(self._answers.of(sheet.name, system)) for system in self._systems}
-        for begin in range(0, len(sheet.questions), TOGETHER):
-            asked = {question.id for question in sheet.questions[begin : begin + TOGETHER]}
+        begin = 0
+        for batch in _batches(sheet.questions):
+            asked = {question.id for question in batch}
             missing = tuple(system for system in self._systems if asked - known[system])
             if missing:
-                yield _Part(sheet, begin, min(begin + TOGETHER, len(sheet.questions)), missing)
+                yield _Part(sheet, begin, begin + len(batch), missing)
+            begin += len(batch)
 
     def _fill(self, sheet: Sheet, call: Call) -> list[Job]:
         self._report("reading documents", len(self.held), len(self._sheets))
@@ -264,6 +270,7 @@ def _settings(memory: ParametricMemory, *, limit: int | None, seed: int, setting
         "base_model": memory.backend.base_model,
         "base_fingerprint": memory.backend.fingerprint,
         "compiler": memory.compiler.name,
+        "token_router": memory.token_router.name if memory.token_router else None,
         "key_encoder": memory.key_encoder.name,
         "dtype": str(getattr(model, "dtype", "")),
         "threads": _threads(workers),  # sums of floats depend on it, in their last digits
@@ -274,11 +281,25 @@ def _settings(memory: ParametricMemory, *, limit: int | None, seed: int, setting
     }
 
 
-def _concerning(system: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the settings that a system's answers depend on: who only reads, asks no compiler and no router."""
-    if system not in READING:
-        return settings
-    return {**settings, "compiler": None, "config": {"ingest": settings["config"]["ingest"]}}
+def _batches(questions: Sequence[Question]) -> list[Sequence[Question]]:
+    return [questions[begin : begin + TOGETHER] for begin in range(0, len(questions), TOGETHER)]
+
+
+def _signature(
+    system: str, settings: Mapping[str, Any], asked: Sequence[Question], batch: Sequence[Question], more: str
+) -> str:
+    """Return what tells answers apart that may differ, if only in the last digits of a score.
+
+    Who only reads, asks no compiler and no router; who searches nothing, is the same whatever else is asked or stored,
+    so that a larger sample goes on from a smaller one.
+    """
+    concerning = dict(settings)
+    if system in READING:
+        concerning |= {"compiler": None, "token_router": None, "config": {"ingest": settings["config"]["ingest"]}}
+    if system in UNSEARCHED:
+        asked = batch
+        concerning |= {"limit": None, "seed": None, "setting": None}
+    return stable_id(_hash(concerning, asked), more)[:16]
 
 
 def _threads(workers: int) -> int:

@@ -126,15 +126,15 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             "`pmem train hypernetwork` writes them"
         ) from error
     digest = hashlib.blake2b(weights, digest_size=6).hexdigest()
-    reranking = _read_reranking(folder, digest)
+    reranking = read_reranking(folder, digest)
     return Checkpoint(network.eval().requires_grad_(False), spec, prompt, digest, config["training"], reranking)
 
 
 def save_reranking(folder: Path, digest: str, weights: Mapping[str, float], *, fitted: Mapping[str, Any]) -> None:
-    """Write the weights of a router that believes the gates of the checkpoint in a folder.
+    """Write the weights of a router that believes the gates of what is in a folder.
 
     Args:
-        folder: The checkpoint's.
+        folder: That of a checkpoint, or of a token router.
         digest: Of the weights that it was fitted with: another checkpoint in this folder will not be believed as much.
         weights: By the names of `parametric_memory.routing.RerankingWeights`.
         fitted: On what, and what came of it.
@@ -143,7 +143,12 @@ def save_reranking(folder: Path, digest: str, weights: Mapping[str, float], *, f
     (folder / _RERANKING).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
 
-def _read_reranking(folder: Path, digest: str) -> Mapping[str, float] | None:
+def read_reranking(folder: Path, digest: str) -> Mapping[str, float] | None:
+    """Return what `save_reranking` wrote for these weights; None if there is nothing, or it was for others.
+
+    Raises:
+        CheckpointError: If the file is damaged.
+    """
     path = folder / _RERANKING
     if not path.is_file():
         return None

@@ -11,7 +11,8 @@ from parametric_memory.config import IngestConfig, MemoryConfig, PromptConfig
 from parametric_memory.errors import CheckpointError, ConfigError, StoreNotFoundError
 from parametric_memory.hypernetwork.checkpoint import load_checkpoint, shipped_checkpoint
 from parametric_memory.ingest import PassageExtractor, RuleExtractor
-from parametric_memory.protocols import Compiler, Extractor
+from parametric_memory.protocols import Compiler, Extractor, TokenRouter
+from parametric_memory.routing.span_router import load_token_router, shipped_token_router
 from parametric_memory.store import AtomStore
 
 CompilerKind: TypeAlias = Literal["hypernetwork", "distillation", "document"]
@@ -83,6 +84,27 @@ def compiler_for(
         )
     trained = load_checkpoint(folder)
     return HypernetworkCompiler(model, tokenizer, trained, fingerprint=fingerprint), trained.prompt
+
+
+def token_router_for(
+    compiler: Compiler, key_encoder: str, folder: str, *, config: MemoryConfig, device: str
+) -> TokenRouter | None:
+    """Return the token router of a memory's settings; None if there is none, or its compiler has no use for one.
+
+    Args:
+        compiler: Of the memory.
+        key_encoder: Its key encoder's name.
+        folder: Where that encoder is.
+        config: Says which.
+        device: Where the token router reads.
+
+    Raises:
+        CheckpointError: If it is not there, or the encoder has other weights than it was trained on.
+    """
+    if config.token_router == "none" or not isinstance(compiler, HypernetworkCompiler):
+        return None
+    found = Path(config.token_router) if config.token_router else shipped_token_router(key_encoder)
+    return found and load_token_router(found, folder, device=device)
 
 
 def _document_folder(backend: HuggingFaceBackend, given: str | Path | None) -> Path:

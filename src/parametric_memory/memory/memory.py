@@ -41,9 +41,9 @@ from parametric_memory.memory.calibrating import (
     gated,
     labelled,
 )
-from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind, extractor_for
+from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind, extractor_for, token_router_for
 from parametric_memory.memory.exporting import export
-from parametric_memory.memory.reranking import read_by_gates, reranking_of, router_for
+from parametric_memory.memory.reranking import read_candidates, reranking_of, router_for
 from parametric_memory.memory.snippet import passages
 from parametric_memory.memory.sources import documents_of
 from parametric_memory.protocols import (
@@ -52,8 +52,8 @@ from parametric_memory.protocols import (
     Extractor,
     GatingCompiler,
     KeyEncoder,
-    RerankingCompiler,
     Router,
+    TokenRouter,
 )
 from parametric_memory.routing import SentenceTransformerEncoder
 from parametric_memory.routing.hops import join, next_question
@@ -74,6 +74,7 @@ from parametric_memory.types import (
     Query,
     Route,
     Scalar,
+    TokenGates,
     Usage,
 )
 
@@ -94,6 +95,7 @@ class ParametricMemory:
         key_encoder: KeyEncoder,
         path: Path | str,
         router: Router | None = None,
+        token_router: TokenRouter | None = None,
         extractor: Extractor | None = None,
         prompt: PromptConfig | None = None,
         config: MemoryConfig | None = None,
@@ -101,8 +103,9 @@ class ParametricMemory:
     ) -> None:
         """Wire the parts and open the store at `path`, making it if it is not there.
 
-        `resolve` makes a follow-up stand alone, given the turns before it: rules for English, unless something better
-        is passed, here or later as the attribute.
+        `token_router` finds which tokens of atoms answer; without one, a compiler's own gates do. `resolve` makes a
+        follow-up stand alone, given the turns before it: rules for English, unless something better is passed, here or
+        later as the attribute.
 
         Raises:
             AdapterMismatchError: If the store was made for another base model, compiler or key encoder.
@@ -110,7 +113,8 @@ class ParametricMemory:
         """
         self.config = config or MemoryConfig()
         self.backend, self.compiler, self.key_encoder = backend, compiler, key_encoder
-        self.router: Router = router or router_for(compiler, self.config.routing)
+        self.token_router = token_router
+        self.router: Router = router or router_for(token_router or compiler, self.config.routing)
         self.extractor: Extractor = extractor or extractor_for(compiler, self.config.ingest)
         self.prompt = prompt or PromptConfig()
         self.resolve: Resolve = resolve
@@ -170,12 +174,18 @@ class ParametricMemory:
         config = config or MemoryConfig()
         kind = compiler_kind(path, compiler)
         made, prompt = compiler_for(backend, kind, checkpoint=checkpoint, config=config)
-        encoder = SentenceTransformerEncoder(
-            resolve_key_encoder(key_encoder, cache_dir=cache_dir),
-            name=str(key_encoder),
-            device=device or str(backend.model.device),
+        folder = resolve_key_encoder(key_encoder, cache_dir=cache_dir)
+        encoder_device = device or str(backend.model.device)
+        encoder = SentenceTransformerEncoder(folder, name=str(key_encoder), device=encoder_device)
+        return cls(
+            backend=backend,
+            compiler=made,
+            key_encoder=encoder,
+            path=path,
+            token_router=token_router_for(made, str(key_encoder), folder, config=config, device=encoder_device),
+            prompt=prompt,
+            config=config,
         )
-        return cls(backend=backend, compiler=made, key_encoder=encoder, path=path, prompt=prompt, config=config)
 
     # ---------------------------------------------------------------- the write path
 
@@ -382,11 +392,28 @@ class ParametricMemory:
         )
 
     def rerank(self, query: Query, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return the candidates, the most similar with what the compiler's gates say of them (see `RoutingConfig`)."""
+        """Return the candidates, the most similar with what was found in their tokens (see `RoutingConfig`)."""
         routing = self.config.routing
-        if not isinstance(self.compiler, RerankingCompiler) or reranking_of(self.compiler, routing) is None:
+        if reranking_of(self.token_router or self.compiler, routing) is None:
             return list(candidates)
-        return read_by_gates(self.compiler, query, candidates, self.store.codes, routing)
+        return read_candidates(lambda atoms: self.locate(query.text, atoms), query, candidates, routing)
+
+    def locate(self, question: str, atoms: Sequence[Atom]) -> TokenGates:
+        """Return where some atoms answer a question, among all of them at once.
+
+        The token router says it, and no ranks; without one, the compiler's own gates do.
+
+        Raises:
+            TypeError: If the memory has neither.
+        """
+        if self.token_router is not None:
+            return self.token_router.read(question, atoms)
+        if not isinstance(self.compiler, GatingCompiler):
+            raise TypeError(
+                f"reading atoms for a question: {self.compiler.name} has no gates, and there is no token router; pass "
+                "token_router="
+            )
+        return self.compiler.gate(question, self.store.codes([atom.id for atom in atoms]))
 
     def route(
         self,
@@ -428,7 +455,9 @@ class ParametricMemory:
             return route
         if self.config.routing.gates == "reranked" and all(routed.rank_gates for routed in route.selected):
             return route
-        gates = self.compiler.gate(question, self.store.codes([routed.atom.id for routed in route.selected]))
+        atoms = [routed.atom for routed in route.selected]
+        found = self.token_router.read(question, atoms) if self.token_router else None
+        gates = self.compiler.gate(question, self.store.codes([atom.id for atom in atoms]), found)
         tokens = gates.tokens or ((),) * len(route.selected)
         # In the router's order: it knows better than the gates alone which atom answers.
         gated = [

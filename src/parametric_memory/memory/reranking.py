@@ -1,4 +1,4 @@
-"""The second stage of routing: the compiler's gates read the most similar candidates, all at once."""
+"""The second stage of routing: a token router, or the compiler's gates, read the most similar candidates at once."""
 
 from __future__ import annotations
 
@@ -7,59 +7,59 @@ from dataclasses import replace
 
 from parametric_memory.config import RoutingConfig
 from parametric_memory.errors import CheckpointError
-from parametric_memory.protocols import Compiler, RerankingCompiler, Router
+from parametric_memory.protocols import RerankingCompiler, Router, TokenRouter
 from parametric_memory.routing import RerankingRouter, RerankingWeights, SimilarityRouter
 from parametric_memory.routing.fusion import most_similar
-from parametric_memory.types import AtomCode, AtomGates, Candidate, Query
+from parametric_memory.types import Atom, AtomGates, Candidate, Query, TokenGates
 
 
-def router_for(compiler: Compiler, config: RoutingConfig) -> Router:
-    """Return the router that believes a compiler's gates as far as they are known to be right.
+def router_for(reader: object, config: RoutingConfig) -> Router:
+    """Return the router that believes what reads its candidates as far as that is known to be right.
+
+    Args:
+        reader: A compiler with gates, or a token router.
+        config: Of the router.
 
     Raises:
-        CheckpointError: If the checkpoint's weights are not those of this version's router.
+        CheckpointError: If the weights beside the reader are not those of this version's router.
     """
-    weights = reranking_of(compiler, config)
+    weights = reranking_of(reader, config)
     if weights is None:
         return SimilarityRouter(config)
     try:
         return RerankingRouter(RerankingWeights(**weights), config)
     except TypeError as error:
         raise CheckpointError(
-            f"making the router for {compiler.name}: {error}; fit its weights again with runs/fit_reranker.py, or set "
-            "routing.reranked to 0"
+            f"making the router for {getattr(reader, 'name', reader)}: {error}; fit its weights again with "
+            "runs/fit_reranker.py, or set routing.reranked to 0"
         ) from error
 
 
-def reranking_of(compiler: Compiler, config: RoutingConfig) -> dict[str, float] | None:
-    """Return the weights of the compiler's gates; None if they are not to be asked."""
-    if not config.reranked or not isinstance(compiler, RerankingCompiler) or compiler.reranking is None:
+def reranking_of(reader: object, config: RoutingConfig) -> dict[str, float] | None:
+    """Return how far what a reader finds in candidates is to be believed; None if it is not to be asked."""
+    if not config.reranked or not isinstance(reader, RerankingCompiler | TokenRouter) or reader.reranking is None:
         return None
-    return dict(compiler.reranking)
+    return dict(reader.reranking)
 
 
-def read_by_gates(
-    compiler: RerankingCompiler,
-    query: Query,
-    candidates: Sequence[Candidate],
-    codes_of: Callable[[Sequence[str]], Sequence[AtomCode]],
-    config: RoutingConfig,
+def read_candidates(
+    read: Callable[[Sequence[Atom]], TokenGates], query: Query, candidates: Sequence[Candidate], config: RoutingConfig
 ) -> list[Candidate]:
-    """Return the candidates, the `RoutingConfig.reranked` most similar ones with what the gates say of them.
+    """Return the candidates, the `RoutingConfig.reranked` most similar ones with what a reader says of them.
 
     Args:
-        compiler: Has the gates.
+        read: Finds where atoms answer the query.
         query: The question.
         candidates: In any order; those that were read before are left as they are.
-        codes_of: Gives the codes of atoms, by id.
         config: How many are read.
     """
     if not candidates or any(candidate.gates for candidate in candidates):
         return list(candidates)
-    read = most_similar(query.text, candidates, config, count=config.reranked)
-    found = compiler.gate(query.text, codes_of([candidate.atom.id for candidate in read]))
+    some = most_similar(query.text, candidates, config, count=config.reranked)
+    found = read([candidate.atom for candidate in some])
+    ranks = found.ranks or ((),) * len(some)
     gates = {
-        candidate.atom.id: AtomGates(ranks, share, found.nothing)
-        for candidate, ranks, share in zip(read, found.ranks, found.shares, strict=True)
+        candidate.atom.id: AtomGates(own, share, found.nothing)
+        for candidate, own, share in zip(some, ranks, found.shares, strict=True)
     }
     return [replace(candidate, gates=gates.get(candidate.atom.id)) for candidate in candidates]

@@ -133,7 +133,7 @@ def _words(atom: Atom, tokens: Sequence[TokenShare]) -> list[TokenShare]:
     words = []
     for found in _WORD.finditer(atom.text):
         inside = [t.share for t in tokens if t.span.start < found.end() and t.span.end > found.start()]
-        words.append(TokenShare(Span(*found.span()), math.fsum(inside)))
+        words.append(TokenShare(Span(*found.span()), max(inside, default=0.0)))
     return words
 
 

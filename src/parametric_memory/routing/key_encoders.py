@@ -121,7 +121,7 @@ class _MeanPooling:
 
 def _load(name_or_path: str, device: str) -> _Embedder:
     folder = Path(name_or_path).expanduser()
-    with _quietly():
+    with quietly():
         if _only_averages(folder):
             return _MeanPooling(folder, device)
         from sentence_transformers import SentenceTransformer
@@ -164,7 +164,7 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Hide transformers' "Loading weights" bar for the length of the block, and leave its switches as they were."""
     switches: Any = transformers_logging  # its functions are not annotated
     shown, hub_hidden = switches.is_progress_bar_enabled(), are_progress_bars_disabled()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from parametric_memory.backends.huggingface import HuggingFaceBackend
 
@@ -54,6 +55,33 @@ def tiny_model(*, seed: int = 0, layers: int = 3) -> tuple[LlamaForCausalLM, Pre
         model.lm_head.weight[silent] = 0.0
         model.lm_head.weight[tokenizer.eos_token_id] *= 2.0  # else one token of 95 hardly ever ends an answer
     return model, tokenizer
+
+
+def tiny_encoder(folder: Path, *, seed: int = 0) -> Path:
+    """Save a random BERT of two layers with a tokenizer of words and letters; return where."""
+    words = ["the", "a", "new", "old", "router", "red", "blue", "is", "opens", "at", "nine", "which", "office"]
+    letters = [chr(byte) for byte in range(33, 127)]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words, *letters, *(f"##{letter}" for letter in letters)]
+    raw = Tokenizer(models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    raw.normalizer, raw.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    raw.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    fast: Any = PreTrainedTokenizerFast  # its constructor is not annotated
+    fast(
+        tokenizer_object=raw, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        BertModel(config).save_pretrained(folder)
+    return folder
 
 
 class TinyBackend(HuggingFaceBackend):

@@ -165,7 +165,7 @@ def prepare(
         CheckpointError: If `init` does not fit.
     """
     torch.manual_seed(config.seed)
-    corpus = Corpus.load(data) if data.is_file() else gather(data, synthetic=config.synthetic, seed=config.seed)
+    corpus = corpus_of(data, synthetic=config.synthetic, seed=config.seed)
     backend = HuggingFaceBackend.from_pretrained(base, dtype=fast_dtype())
     model = backend.model
     if backend.model.device.type == "cpu":
@@ -177,7 +177,7 @@ def prepare(
         network = _begun(init, spec, made)
     learned, completing = _learned(corpus, backend.tokenizer, config)
     held_out = exercises(
-        corpus, _some(corpus.validation, HELD_OUT, 0), tokenizer=backend.tokenizer, prompt=config.prompt,
+        corpus, some(corpus.validation, HELD_OUT, 0), tokenizer=backend.tokenizer, prompt=config.prompt,
         contextual=config.contextual, varied=False,
     )  # fmt: skip
     logger.info("training on %d questions, validating on %d", len(learned) - len(completing), len(held_out))
@@ -199,6 +199,11 @@ def prepare(
         lessons=lessons, frozen=frozen, validation=(held_out, checked), config=config, out=out, teacher=teacher,
     )  # fmt: skip
     return Run(trainer, backend, spec, config, init)
+
+
+def corpus_of(data: Path, *, synthetic: int, seed: int) -> Corpus:
+    """Return what a file of `Corpus.save` holds, or what `gather` makes of a folder."""
+    return Corpus.load(data) if data.is_file() else gather(data, synthetic=synthetic, seed=seed)
 
 
 def gather(data: Path, *, synthetic: int, seed: int, scale: float = 1.0) -> Corpus:
@@ -229,12 +234,12 @@ def _new(model: Any, spec: AdapterSpec, config: TrainingConfig) -> Network:
 
 def _learned(corpus: Corpus, tokenizer: Any, config: TrainingConfig) -> tuple[Exercises, list[int]]:
     """Return what is trained on, and the numbers of the completions among it."""
-    questions = _some(corpus.train, config.examples, config.seed)
+    questions = some(corpus.train, config.examples, config.seed)
     touched = sorted({corpus.document_of[atom] for q in questions for atom in (*q.golds, *q.look_alikes)})
     atoms = [atom for document in touched for atom in corpus.documents[document]]
     completing: list[Example] = []
     if any(stage.completions for stage in config.curriculum):
-        completing = _some(completions(corpus, atoms, seed=config.seed), len(questions), config.seed)
+        completing = some(completions(corpus, atoms, seed=config.seed), len(questions), config.seed)
     mined = rivals(corpus, questions, among=atoms) if any(max(s.distractors) for s in config.curriculum) else {}
     made = exercises(
         corpus, [*questions, *completing], tokenizer=tokenizer, prompt=config.prompt, rivals=mined,
@@ -244,7 +249,7 @@ def _learned(corpus: Corpus, tokenizer: Any, config: TrainingConfig) -> tuple[Ex
     return made, [number for number, item in enumerate(made.items) if item.example in completes]
 
 
-def _some(examples: list[Example], count: int | None, seed: int) -> list[Example]:
+def some(examples: list[Example], count: int | None, seed: int) -> list[Example]:
     """Return a sample in its order: files follow one another, so the first ones would be of one kind."""
     if count is None or count >= len(examples):
         return examples

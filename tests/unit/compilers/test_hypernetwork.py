@@ -1,16 +1,17 @@
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 
 from parametric_memory.adapters import compose, inject, spec_for
-from parametric_memory.compilers import HypernetworkCompiler
+from parametric_memory.compilers import HypernetworkCompiler, hypernetwork
 from parametric_memory.config import PromptConfig
 from parametric_memory.errors import AdapterMismatchError, CompilationError, CorruptAdapterError
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
 from parametric_memory.testing import tiny_model
-from parametric_memory.types import Atom, AtomKind, Span
+from parametric_memory.types import Atom, AtomKind, Span, TokenGates, TokenShare
 
 
 def atom(text, document="d", number=0):
@@ -95,6 +96,49 @@ def test_gates_weigh_every_rank_and_shares_sum_to_one_with_nothing(compiler):
     assert [len(ranks) for ranks in gates.ranks] == [next(iter(a.factors.values())).rank for a in adapters]
     assert sum(gates.shares) + gates.nothing == pytest.approx(1, abs=1e-4)
     assert compiler.gate("Where?", []).nothing == 1.0
+
+
+def found_in(atoms, words, *, share=0.8):
+    """What a token router finds that reads one token a word, and is so sure of one word of each atom."""
+    tokens = []
+    for one, word in zip(atoms, words, strict=True):
+        places = [Span(*match.span()) for match in re.finditer(r"\w+", one.text)]
+        tokens.append(
+            tuple(TokenShare(p, *(2 * [share if p.of(one.text) == word else 0.0])) for p in places)
+        )  # fmt: skip
+    return TokenGates((), (share, 0.0), 1 - share, tuple(tokens))
+
+
+def test_ranks_follow_what_a_token_router_found_in_whatever_tokens(compiler):
+    atoms = [atom("Ada is here.", number=0), atom("Bob is there.", number=1)]
+    codes = compiler.compile(atoms)
+    found = found_in(atoms, ["here", None])
+    gates = compiler.gate("Where is Ada?", codes, found)
+    assert (gates.shares, gates.nothing, gates.tokens) == (found.shares, found.nothing, found.tokens)
+    floor = float(compiler._network.floor.detach().sigmoid())
+    # One token a byte, behind a space; first all ranks that go on, then all that start.
+    speaking, starting = (gates.ranks[0][:13], gates.ranks[0][13:])
+    assert speaking == pytest.approx([floor] * 8 + [1.0] * 4 + [floor], abs=1e-5)
+    assert starting == pytest.approx([0.0] * 8 + [1.0] + [0.0] * 4, abs=1e-5)
+    assert gates.ranks[1] == pytest.approx([floor] * 14 + [0.0] * 14, abs=1e-5)
+
+
+def test_ranks_are_as_faint_as_it_is_unlikely_that_anything_answers(compiler):
+    atoms = [atom("Ada is here.", number=0), atom("Bob is there.", number=1)]
+    codes = compiler.compile(atoms)
+    loudest = [
+        max(compiler.gate("Where?", codes, found_in(atoms, ["here", None], share=share)).ranks[0])
+        for share in (0.9, 0.5, 0.25, 0.05, 0.0)
+    ]
+    assert loudest == pytest.approx([1.0, 1.0, 0.5, 0.1, 0.0], abs=1e-3)
+
+
+def test_a_tokenizer_that_cannot_say_where_its_tokens_stand_leaves_the_checkpoints_own_gates(compiler, monkeypatch):
+    atoms = [atom("Ada is here.", number=0), atom("Bob is there.", number=1)]
+    codes = compiler.compile(atoms)
+    monkeypatch.setattr(hypernetwork, "token_spans", lambda _, tokens: [[] for _ in tokens])
+    own = compiler.gate("Where is Ada?", codes)
+    assert compiler.gate("Where is Ada?", codes, found_in(atoms, ["here", None])) == own
 
 
 def test_a_composed_adapter_changes_what_the_base_says_and_leaves_it_unchanged(compiler):

@@ -98,10 +98,23 @@ def test_interrupting_loses_no_answer(world, tmp_path, open_memory, generated):
 
 
 def test_other_settings_ask_everything_anew(world, tmp_path, open_memory, generated):
-    evaluate([world], ["closed_book"], out=tmp_path, timed=0, open_memory=open_memory)
-    evaluate([world], ["closed_book"], out=tmp_path, timed=0, open_memory=open_memory, setting="corpus")
+    evaluate([world], ["rag_dense"], out=tmp_path, timed=0, open_memory=open_memory)
+    evaluate([world], ["rag_dense"], out=tmp_path, timed=0, open_memory=open_memory, setting="corpus")
     assert generated == [4, 4]
     assert len((tmp_path / "answers.earlier.jsonl").read_text().splitlines()) == len(read_answers(tmp_path)) == 4
+
+
+def test_a_larger_sample_goes_on_from_a_smaller_one_where_other_documents_do_not_matter(
+    world, tmp_path, open_memory, generated, monkeypatch
+):
+    monkeypatch.setattr("parametric_memory.evaluation.runner.TOGETHER", 2)
+    systems = ["closed_book", "atoms_oracle", "rag_bm25"]
+    evaluate([world], systems, out=tmp_path / "more", limit=2, timed=0, open_memory=open_memory)
+    few, _ = len(generated), generated.clear()
+    evaluate([world], systems, out=tmp_path / "more", limit=4, timed=0, open_memory=open_memory)
+    assert (few, len(generated)) == (3, 4)
+    evaluate([world], systems, out=tmp_path / "anew", limit=4, timed=0, open_memory=open_memory)
+    assert sorted(read_answers(tmp_path / "more"), key=str) == sorted(read_answers(tmp_path / "anew"), key=str)
 
 
 def test_another_compiler_asks_anew_only_those_that_depend_on_it(world, tmp_path, generated):

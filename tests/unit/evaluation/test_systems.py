@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parametric_memory.config import GenerationConfig
-from parametric_memory.errors import MissingDependencyError
+from parametric_memory.errors import ConfigError, MissingDependencyError
 from parametric_memory.evaluation.desk import row
 from parametric_memory.evaluation.systems import (
     GENERATION,
@@ -101,10 +101,32 @@ def test_only_gold_weights_tell_the_oracle_from_closed_book(library, questions):
     assert [p.text for p in empty.answer(questions)] == [p.text for p in bare]
 
 
+def test_a_copied_answer_is_a_span_of_an_atom_that_no_base_model_has_said(library, questions, monkeypatch):
+    routed = system("atoms", library).answer(questions)
+    monkeypatch.setattr(type(library.memory.backend), "generate_and_score", lambda *_, **__: pytest.fail("asked"))
+    copied = system("extract", library).answer(questions)
+    for question, one, other in zip(questions, copied, routed, strict=True):
+        assert (one.abstained, one.atoms, one.loglikelihood) == (other.abstained, other.atoms, None)
+        texts = [library.memory.store.get(id_).text for id_ in one.atoms]
+        assert any(one.text in text for text in texts) if texts else one.text == ""
+        if texts:
+            atoms = [library.memory.store.get(id_) for id_ in one.atoms]
+            assert one.text == library.memory.token_router.extract(question.question, atoms)
+    [first, *_] = system("extract_oracle", library).answer(questions)
+    assert first.text in library.gold(questions[0]).text
+
+
+def test_without_a_token_router_nothing_is_copied(library, questions, monkeypatch):
+    monkeypatch.setattr(library.memory, "token_router", None)
+    with pytest.raises(ConfigError, match="pmem train router"):
+        system("extract", library).answer(questions)
+
+
 def test_oracles_never_abstain_and_abstaining_is_not_generating(library, questions, tiny_reader, with_documents):
     answers = {name: system(name, library).answer(questions) for name in SYSTEMS}
     abstained = {name for name, predictions in answers.items() if any(p.abstained for p in predictions)}
-    assert {"atoms", "hybrid", "hybrid_unsure"} <= abstained <= {"atoms", "hybrid", "hybrid_unsure", "document"}
+    routed = {"atoms", "extract", "hybrid", "hybrid_unsure"}
+    assert routed <= abstained <= routed | {"document"}
     lost = answers["atoms"][3]
     assert (lost.text, lost.atoms, lost.loglikelihood) == ("I don't know.", (), None)
 

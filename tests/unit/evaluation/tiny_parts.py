@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from parametric_memory.config import GenerationConfig, MemoryConfig, PromptConfi
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
 from parametric_memory.memory import ParametricMemory
-from parametric_memory.testing.doubles import HashingKeyEncoder, TinyBackend
+from parametric_memory.routing.span_router import SpanRouter, begin
+from parametric_memory.testing.doubles import HashingKeyEncoder, TinyBackend, tiny_encoder
 
 #: It abstains only where nothing was found.
 CONFIG = MemoryConfig(
@@ -24,7 +26,7 @@ CONFIG = MemoryConfig(
 
 
 def tiny_parts(*, digest: str = "untrained") -> dict[str, Any]:
-    """Return a tiny base model, a hypernetwork for it that was never trained, and keys of hashed words."""
+    """Return a tiny base model, a hypernetwork and a token router that were never trained, and keys of hashed words."""
     backend = TinyBackend(batch_size=4)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -32,7 +34,16 @@ def tiny_parts(*, digest: str = "untrained") -> dict[str, Any]:
     prompt = PromptConfig(system="", reading="", prefix="A:")
     checkpoint = Checkpoint(network, spec_for(backend.model, backend.base_model, last=2), prompt, digest=digest)
     compiler = HypernetworkCompiler(backend.model, backend.tokenizer, checkpoint, fingerprint=backend.fingerprint)
-    return {"backend": backend, "compiler": compiler, "key_encoder": HashingKeyEncoder(), "prompt": prompt}
+    with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        token_router = SpanRouter(*begin(tiny_encoder(Path(folder)), frozen=0))
+    return {
+        "backend": backend,
+        "compiler": compiler,
+        "key_encoder": HashingKeyEncoder(),
+        "token_router": token_router,
+        "prompt": prompt,
+    }
 
 
 def tiny_memory(path: Path, *, digest: str = "untrained") -> ParametricMemory:

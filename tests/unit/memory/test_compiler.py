@@ -21,8 +21,17 @@ from parametric_memory.hypernetwork.checkpoint import Checkpoint, save_checkpoin
 from parametric_memory.hypernetwork.document import DocumentHypernetwork, document_config_for
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.memory import memory as rooms
-from parametric_memory.memory.compiler import compiler_kind
+from parametric_memory.memory.compiler import compiler_kind, token_router_for
+from parametric_memory.routing import span_router
+from parametric_memory.routing.span_router import (
+    Provenance,
+    begin,
+    fingerprint,
+    load_token_router,
+    save_token_router,
+)
 from parametric_memory.testing import HashingKeyEncoder, TinyBackend
+from parametric_memory.testing.doubles import tiny_encoder
 
 CONFIG = MemoryConfig(
     distillation=DistillationConfig(rank=2, layers=1, templates=2, questions=1, steps=2),
@@ -129,3 +138,28 @@ def test_an_unknown_compiler_and_a_useless_checkpoint_are_refused(tiny_parts, tm
 
 def test_a_new_memory_is_compiled_by_the_hypernetwork(tmp_path):
     assert compiler_kind(tmp_path / "new", None) == "hypernetwork"
+
+
+@pytest.fixture
+def token_router(tmp_path, monkeypatch):
+    """A token router that comes with the package for an encoder of this name, and the encoder's folder."""
+    encoder = tiny_encoder(tmp_path / "encoder")
+    network, _ = begin(encoder, frozen=1)
+    save_token_router(network, tmp_path / "routers" / "tiny", Provenance("tiny keys", fingerprint(network.encoder)))
+    monkeypatch.setattr(span_router, "SHIPPED", tmp_path / "routers")
+    return tmp_path / "routers" / "tiny", str(encoder)
+
+
+def test_a_memory_of_atoms_has_the_token_router_of_its_key_encoder_or_the_one_it_is_told(token_router, parts):
+    folder, encoder = token_router
+
+    def found(compiler=parts["compiler"], name="tiny keys", **settings):
+        return token_router_for(compiler, name, encoder, config=MemoryConfig(**settings), device="cpu")
+
+    assert found().name == load_token_router(folder, encoder).name
+    assert found(name="other keys") is None
+    assert found(token_router="none") is None
+    assert found(name="other keys", token_router=str(folder)).name == found().name
+    assert found(compiler=object()) is None
+    with pytest.raises(CheckpointError, match="pmem train router"):
+        found(token_router=str(folder.parent / "nowhere"))

@@ -328,8 +328,8 @@ def test_a_routes_atoms_stay_in_the_routers_order_when_they_are_gated(memory, mo
     route = SimilarityRouter(wide).route(query, memory.candidates(query))
     gate = type(memory.compiler).gate
 
-    def backwards(compiler, question, codes):
-        made = gate(compiler, question, codes)
+    def backwards(compiler, question, codes, found=None):
+        made = gate(compiler, question, codes, found)
         return replace(made, shares=tuple(float(number) for number in range(len(codes))))
 
     monkeypatch.setattr(type(memory.compiler), "gate", backwards)

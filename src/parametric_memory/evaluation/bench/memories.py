@@ -160,6 +160,7 @@ def beside(memory: ParametricMemory, path: Path, *, index: str | None = None) ->
         backend=memory.backend,
         compiler=memory.compiler,
         key_encoder=memory.key_encoder,
+        token_router=memory.token_router,
         path=path,
         router=None if ours else memory.router,
         extractor=memory.extractor,

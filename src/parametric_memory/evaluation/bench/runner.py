@@ -146,6 +146,7 @@ class _Work:
         return circumstances(memory) | {
             "base_model": memory.backend.base_model,
             "compiler": memory.compiler.name,
+            "token_router": memory.token_router.name if memory.token_router else None,
             "key_encoder": memory.key_encoder.name,
             "index": memory.config.store.index,
             "data": self.load.name,

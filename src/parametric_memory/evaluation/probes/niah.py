@@ -85,7 +85,8 @@ def niah(world: World) -> Findings:
 
 def _found(world: World, chunked: ParametricMemory | None) -> Findings:
     arms = [arm for arm, of_chunks in ARMS.items() if chunked or not of_chunks]
-    kept = AnswerFile(world.kept(NAME), settings={(NAME, arm): _settings(world, chunked, arm) for arm in arms})
+    settings = {arm: _settings(world, chunked, arm) for arm in arms}
+    kept = AnswerFile(world.kept(NAME), signature=lambda _, arm, __: settings.get(arm))
     for done, tokens in enumerate(world.lengths):
         world.progress(NAME, done, len(world.lengths))
         straws = [_straw(world, tokens, number) for number in range(world.limit)]
@@ -226,6 +227,7 @@ def _settings(world: World, chunked: ParametricMemory | None, arm: str) -> str:
     told = {
         "base": memory.backend.fingerprint,
         "compiler": memory.compiler.name if arm not in {"in_context", "rag_dense"} else "",
+        "token_router": memory.token_router.name if memory.token_router and arm == "atoms" else "",
         "key_encoder": memory.key_encoder.name,
         "seed": world.seed,
         "prompt": asdict(memory.prompt),

@@ -159,6 +159,7 @@ def _settings(world: World) -> dict[str, Any]:
         "base_model": memory.backend.base_model,
         "base_fingerprint": memory.backend.fingerprint,
         "compiler": memory.compiler.name,
+        "token_router": memory.token_router.name if memory.token_router else None,
         "key_encoder": memory.key_encoder.name,
         "limit": world.limit,
         "seed": world.seed,

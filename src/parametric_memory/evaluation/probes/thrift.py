@@ -54,10 +54,10 @@ class DeferredCompiler:
         """Return one adapter per code, in order."""
         return self._compiler.materialise(self._real(codes))
 
-    def gate(self, question: str, codes: Sequence[AtomCode]) -> TokenGates:
+    def gate(self, question: str, codes: Sequence[AtomCode], found: TokenGates | None = None) -> TokenGates:
         """Return the gates that the compiler finds, or gates that are wide open if it finds none."""
         if isinstance(self._compiler, GatingCompiler):
-            return self._compiler.gate(question, self._real(codes))
+            return self._compiler.gate(question, self._real(codes), found)
         adapters = self.materialise(codes)
         ranks = [next(iter(adapter.factors.values())).rank for adapter in adapters]
         return TokenGates(tuple((1.0,) * rank for rank in ranks), (1.0 / max(1, len(ranks)),) * len(ranks), 0.0)

@@ -150,6 +150,7 @@ class World:
             backend=parts.backend,
             compiler=DeferredCompiler(parts.compiler) if deferred else parts.compiler,
             key_encoder=RememberingKeys(parts.key_encoder) if deferred else parts.key_encoder,
+            token_router=parts.token_router,
             path=self.folder / str(next(self._numbers)),
             router=parts.router,
             extractor=parts.extractor,

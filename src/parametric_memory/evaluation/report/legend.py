@@ -46,6 +46,8 @@ KNOWN: dict[str, Entry] = {
     "atoms": Entry("weights", "", _GREEN, "o"),
     "atoms_or_base": Entry("weights", "", _GREEN, "D"),
     "atoms_oracle": Entry("weights", "", _GREEN, "s"),
+    "extract": Entry("other", "", _TEAL, "^"),
+    "extract_oracle": Entry("other", "", _TEAL, "D"),
     "hybrid": Entry("both", "", _PINK, "o"),
     "hybrid_unsure": Entry("both", "", _PINK, "s"),
     "document": Entry("weights", "", _TEAL, "o"),

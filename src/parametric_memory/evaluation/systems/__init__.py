@@ -46,6 +46,7 @@ __all__ = [
     "LOOKED",
     "READING",
     "SYSTEMS",
+    "UNSEARCHED",
     "Given",
     "Library",
     "LibrarySystem",
@@ -83,12 +84,28 @@ READING: Mapping[str, Preparation] = {
     "rag_reader": tuned.rag_reader,
 }
 
+#: Systems that are given the gold sentence, its document or nothing, whatever else is stored.
+UNSEARCHED = frozenset(
+    {
+        "closed_book",
+        "in_context",
+        "in_context_few",
+        "in_context_document",
+        "reader",
+        "reader_document",
+        "atoms_oracle",
+        "extract_oracle",
+    }
+)
+
 #: Every system by its name.
 SYSTEMS: Mapping[str, Preparation] = {
     **READING,
     "atoms": weights.atoms,
     "atoms_or_base": weights.atoms_or_base,
     "atoms_oracle": weights.atoms_oracle,
+    "extract": weights.extract,
+    "extract_oracle": weights.extract_oracle,
     "hybrid": weights.hybrid,
     "hybrid_unsure": weights.hybrid_unsure,
     **CHUNKED,
@@ -106,6 +123,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "atoms": "the routed atoms' adapters, nothing in the prompt",
     "atoms_or_base": "the same; where the memory abstains, the bare base model answers",
     "atoms_oracle": "the gold sentence's adapter, nothing in the prompt: the compiler without the router",
+    "extract": "the most probable span of the routed atoms, copied by the token router: no base model, no adapter",
+    "extract_oracle": "the most probable span of the gold sentence, copied by the token router",
     "rag_dense_64": "the best chunk of rag_dense, cut to a hybrid's budget of 64 tokens around its best sentence",
     "hybrid": "the routed atoms' adapters, and a snippet of at most 64 tokens of the best one's source in the prompt",
     "hybrid_unsure": "the same, the snippet only where the memory is not sure of its route",

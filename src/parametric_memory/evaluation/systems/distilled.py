@@ -141,7 +141,8 @@ def gates(library: Library, atom: Atom, question: str) -> Sequence[float] | None
     memory = library.memory
     if not isinstance(memory.compiler, GatingCompiler):
         return None
-    return memory.compiler.gate(question, memory.store.codes([atom.id])).ranks[0]
+    found = memory.token_router.read(question, [atom]) if memory.token_router else None
+    return memory.compiler.gate(question, memory.store.codes([atom.id]), found).ranks[0]
 
 
 #: These systems by their names.

@@ -55,6 +55,7 @@ class Given:
         wording: How the question is put; None for the memory's own prompt.
         confidence: How sure the system is that it can answer, if it knows.
         evidence: Where the system looked, best first.
+        said: The answer itself, of a system that asks no base model; None for all others.
     """
 
     passages: tuple[str, ...] = ()
@@ -64,6 +65,7 @@ class Given:
     wording: Asking | None = None
     confidence: float | None = None
     evidence: tuple[Place, ...] = ()
+    said: str | None = None
 
 
 #: What a system gives the base model with each of some questions, in their order.
@@ -146,7 +148,8 @@ class LibrarySystem:
         config = self.library.memory.config
         # An evaluation asks everything: what would raise says that it does not know.
         unknown = None if config.fallback == "base" else config.unknown
-        asked = [number for number, one in enumerate(given) if unknown is None or not one.abstained]
+        said = {number: one.said for number, one in enumerate(given) if one.said is not None}
+        asked = [n for n, one in enumerate(given) if n not in said and (unknown is None or not one.abstained)]
         made = _generated(
             self.library.memory.backend,
             [turns[n] for n in asked],
@@ -154,7 +157,7 @@ class LibrarySystem:
             ["" if given[n].abstained else wanted[n] for n in asked],
             [given[n].adapter for n in asked],
         )
-        texts = {n: text.strip() for n, (text, _) in zip(asked, made, strict=True)}
+        texts = said | {n: text.strip() for n, (text, _) in zip(asked, made, strict=True)}
         means = {n: total / tokens for n, (_, (total, tokens)) in zip(asked, made, strict=True) if tokens}
         return [texts.get(number, unknown or "") for number in range(len(given))], means
 

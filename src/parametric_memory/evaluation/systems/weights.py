@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from parametric_memory.config import Mode
+from parametric_memory.errors import ConfigError
 from parametric_memory.evaluation.datasets import Question
 from parametric_memory.evaluation.systems.library import Library
 from parametric_memory.evaluation.systems.system import LOOKED, Given, Place
 from parametric_memory.memory.answers import best_first
+from parametric_memory.routing.span_router import SpanRouter
 from parametric_memory.types import Atom, Route, RoutedAtom
 
 
@@ -36,6 +38,28 @@ def hybrid(library: Library, questions: Sequence[Question]) -> list[Given]:
 def hybrid_unsure(library: Library, questions: Sequence[Question]) -> list[Given]:
     """Inject the routed atoms, and show the snippet where the memory is not sure of the route."""
     return [injected(library, library.route(question), mode="hybrid_unsure") for question in questions]
+
+
+def extract(library: Library, questions: Sequence[Question]) -> list[Given]:
+    """Copy the routed atoms' most probable span: the token router alone, without the base model and the adapters."""
+    return [_extracted(library, library.route(question), question) for question in questions]
+
+
+def extract_oracle(library: Library, questions: Sequence[Question]) -> list[Given]:
+    """Copy the gold sentence's most probable span."""
+    return [_extracted(library, oracle_route(library, question), question) for question in questions]
+
+
+def _extracted(library: Library, route: Route, question: Question) -> Given:
+    router = library.memory.token_router
+    if not isinstance(router, SpanRouter):
+        raise ConfigError(
+            "copying spans: the memory has no token router; leave out the systems that copy (extract, extract_oracle), "
+            "or train one for its key encoder with `pmem train router`"
+        )
+    given = injected(library, route)
+    said = "" if given.abstained else router.extract(question.question, [one.atom for one in route.selected])
+    return replace(given, adapter=None, said=said)
 
 
 def oracle_route(library: Library, question: Question) -> Route:

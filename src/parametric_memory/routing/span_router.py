@@ -1,0 +1,224 @@
+"""The token router: which tokens of which atoms answer a question, whatever base model is asked.
+
+It goes on from the key encoder, whose upper layers were trained further to read a question and an atom together (see
+`parametric_memory.routing.spans`). What it finds becomes gates of the adapters' ranks, shares of the atoms for the
+router, and citations to the very words. One such router serves every base model.
+
+On disk it is a folder with ``config.json``, ``model.safetensors`` (fp16; only what differs from the key encoder) and a
+card, ``README.md``. How far a router may believe it is measured later, and kept beside it in ``reranking.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoModel, AutoTokenizer
+
+from parametric_memory.errors import CheckpointError, UnsupportedModelError
+from parametric_memory.hypernetwork.checkpoint import read_reranking
+from parametric_memory.routing.key_encoders import quietly
+from parametric_memory.routing.spans import Pair, SpanNetwork, Tokenizer, inside, pairs_of
+from parametric_memory.types import Atom, TokenGates, TokenShare
+
+FORMAT = 1
+#: Token routers that come with the package, by the name of their key encoder.
+SHIPPED = Path(__file__).parent / "token_routers"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a token router comes from.
+
+    Attributes:
+        encoder: Name of the key encoder that it goes on from.
+        fingerprint: Of that encoder's weights.
+        training: How it was trained, and how it did.
+    """
+
+    encoder: str
+    fingerprint: str
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SpanRouter:
+    """Reads questions and atoms with a trained network; see `parametric_memory.protocols.TokenRouter`.
+
+    Args:
+        network: Trained; it will ask for no gradient any more.
+        tokenizer: Its encoder's.
+        digest: Names its weights.
+        reranking: How far a router may believe it (see `parametric_memory.routing.RerankingWeights`), if it is known.
+    """
+
+    def __init__(
+        self,
+        network: SpanNetwork,
+        tokenizer: Tokenizer,
+        *,
+        digest: str = "untrained",
+        reranking: Mapping[str, float] | None = None,
+    ) -> None:
+        self._network, self._tokenizer = network.eval().requires_grad_(False), tokenizer
+        self._digest, self._reranking = digest, reranking
+
+    @property
+    def name(self) -> str:
+        """``token-router:`` and the digest of the weights."""
+        return f"token-router:{self._digest}"
+
+    @property
+    def reranking(self) -> Mapping[str, float] | None:
+        """How far a router may believe it, if anybody has measured it."""
+        return self._reranking
+
+    @torch.inference_mode()
+    def read(self, question: str, atoms: Sequence[Atom]) -> TokenGates:
+        """Return which tokens of these atoms answer the question, among all of them at once; without ranks."""
+        if not atoms:
+            return TokenGates((), (), 1.0)
+        pairs = self._pairs(question, atoms)
+        probabilities, nothing = self._network(pairs).probabilities()
+        shares = probabilities.sum(dim=(1, 2)).tolist()
+        within, starts = inside(probabilities).tolist(), probabilities.sum(dim=2).tolist()
+        tokens = tuple(
+            tuple(map(TokenShare, pair.spans, own, start))
+            for pair, own, start in zip(pairs, within, starts, strict=True)
+        )
+        return TokenGates((), tuple(shares), float(nothing), tokens)
+
+    @torch.inference_mode()
+    def extract(self, question: str, atoms: Sequence[Atom]) -> str:
+        """Return the most probable answer among the spans of these atoms, word for word; empty if they have none."""
+        pairs = self._pairs(question, atoms) if atoms else []
+        if not any(pair.spans for pair in pairs):
+            return ""
+        scores = self._network(pairs).scores
+        number, first, last = (int(place) for place in torch.unravel_index(scores.argmax(), scores.shape))
+        spans = pairs[number].spans
+        return atoms[number].text[spans[first].start : spans[last].end]
+
+    def _pairs(self, question: str, atoms: Sequence[Atom]) -> list[Pair]:
+        contexts = [_context(atom) for atom in atoms]
+        return pairs_of(self._tokenizer, question, [atom.text for atom in atoms], contexts)
+
+
+def _context(atom: Atom) -> str:
+    """Return what stands before an atom's text in its statement."""
+    return atom.context if atom.statement == f"{atom.context}: {atom.text}" else ""
+
+
+def begin(folder: Path | str, *, frozen: int) -> tuple[SpanNetwork, Tokenizer]:
+    """Return an untrained network on an encoder, and its tokenizer; the lowest layers of the encoder are to stay.
+
+    Args:
+        folder: Where the encoder is.
+        frozen: How many of its layers, beside the embeddings, ask for no gradient.
+
+    Raises:
+        UnsupportedModelError: If the encoder is not built as BERT is, or its tokenizer does not say where tokens stand.
+    """
+    with quietly():
+        encoder: Any = AutoModel.from_pretrained(folder, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    layers = getattr(getattr(encoder, "encoder", None), "layer", None)
+    if not isinstance(layers, nn.ModuleList) or not tokenizer.is_fast:
+        raise UnsupportedModelError(
+            f"making a token router of {folder}: {type(encoder).__name__} with {type(tokenizer).__name__} is not built "
+            "as BERT is (encoder.layer), or the tokenizer is not a fast one; use another key encoder"
+        )
+    encoder.pooler = None
+    encoder.embeddings.requires_grad_(False)
+    layers[:frozen].requires_grad_(False)
+    return SpanNetwork(encoder), tokenizer
+
+
+def fingerprint(encoder: nn.Module) -> str:
+    """Return 12 hex characters that tell an encoder's weights."""
+    digest = hashlib.blake2b(digest_size=6)
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_weights(network: SpanNetwork, folder: Path) -> str:
+    """Put a saved token router's weights into a network on its encoder; return their digest.
+
+    Raises:
+        CheckpointError: If they are missing or damaged, or of another encoder.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config["format"] > FORMAT:
+            raise CheckpointError(
+                f"loading {folder}: its format is {config['format']}, this version reads {FORMAT}: upgrade"
+            )
+        if (found := fingerprint(network.encoder)) != config["fingerprint"]:
+            raise CheckpointError(
+                f"loading {folder}: it goes on from the key encoder {config['encoder']} ({config['fingerprint']}), "
+                f"this one has other weights ({found}); train one for it with `pmem train router`"
+            )
+        weights = (folder / "model.safetensors").read_bytes()
+        trained = {name: tensor.float() for name, tensor in safetensors.torch.load(weights).items()}
+        # Strict: what the encoder does not have is refused.
+        network.load_state_dict(network.state_dict() | trained)
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"loading the token router {folder}: {error}; it needs config.json and model.safetensors as "
+            "`pmem train router` writes them"
+        ) from error
+    return hashlib.blake2b(weights, digest_size=6).hexdigest()
+
+
+def save_token_router(network: SpanNetwork, folder: Path, provenance: Provenance, *, card: str = "") -> None:
+    """Write a trained network: what asks for a gradient, rounded to fp16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trained = {
+        name: tensor.detach().cpu().half().contiguous()
+        for name, tensor in network.named_parameters()
+        if tensor.requires_grad
+    }
+    safetensors.torch.save_file(trained, folder / "model.safetensors", metadata={"format": "pt"})
+    config = {
+        "format": FORMAT,
+        "encoder": provenance.encoder,
+        "fingerprint": provenance.fingerprint,
+        "training": dict(provenance.training),
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    if card:
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def load_token_router(folder: Path, encoder: Path | str, *, device: str = "cpu") -> SpanRouter:
+    """Read a token router.
+
+    Args:
+        folder: What `save_token_router` wrote.
+        encoder: Where the key encoder is that it goes on from.
+        device: Where it reads.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged, or the encoder is another one.
+    """
+    network, tokenizer = begin(encoder, frozen=0)
+    digest = load_weights(network, folder)
+    reranking = read_reranking(folder, digest)
+    return SpanRouter(network.to(device), tokenizer, digest=digest, reranking=reranking)
+
+
+def shipped_token_router(encoder: str) -> Path | None:
+    """Return the folder of the token router that comes with the package for this key encoder, if there is one."""
+    for path in sorted(SHIPPED.glob("*/config.json")):
+        if json.loads(path.read_text(encoding="utf-8"))["encoder"] == encoder:
+            return path.parent
+    return None

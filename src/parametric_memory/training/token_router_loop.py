@@ -1,0 +1,94 @@
+"""Training of a token router: the key encoder's upper layers go on learning, to find answers in atoms."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from parametric_memory.routing.spans import SpanNetwork
+from parametric_memory.training.pairings import Pairing, Pairings, span_terms
+from parametric_memory.training.run import means
+from parametric_memory.training.single_run import Pace, SingleRun
+
+#: The heads are new, and learn so many times as fast as what was trained before.
+HEADS = 10.0
+#: What is validated on: atoms beside those that answer, and the share of the questions that nothing answers.
+KINDS = {"alone": (0, 0.0), "neighbours": (3, 0.0), "nothing": (3, 1.0)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRouterConfig(Pace):
+    """How long, how fast, and on what.
+
+    Attributes:
+        examples: Questions that are drawn from; all if None.
+        synthetic: Questions about a synthetic world beside them.
+        others: A step's number of atoms beside those that answer is drawn from these.
+        nothing: Share of the questions that nothing answers, where there are others.
+        validation: Held-out questions that are validated on, of each kind.
+        frozen: The encoder's lowest layers, which stay as they are.
+    """
+
+    steps: int = 1300
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    warmup: int = 65
+    evaluate_every: int = 250
+    examples: int | None = None
+    synthetic: int = 4000
+    others: tuple[int, ...] = (0, 1, 1, 2, 3)
+    nothing: float = 0.2
+    validation: int = 256
+    frozen: int = 2
+
+
+class TokenRouterTrainer(SingleRun):
+    """A run that trains a token router."""
+
+    def __init__(
+        self, network: SpanNetwork, train: Pairings, validation: Pairings, config: TokenRouterConfig, out: Path
+    ) -> None:
+        self.network, self.train, self.config = network, train, config
+        groups: list[dict[str, Any]] = [
+            {"params": [parameter for parameter in network.encoder.parameters() if parameter.requires_grad]},
+            {"params": [*network.ends.parameters(), *network.fits.parameters()], "share": HEADS},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+        super().__init__(network, optimizer, config, train.lengths(), out)
+        asked = random.Random(config.seed).sample(range(len(validation)), min(config.validation, len(validation)))
+        self.validation = {
+            name: validation.draw(asked, random.Random(0), others=others, nothing=nothing, near=1.0)
+            for name, (others, nothing) in KINDS.items()
+        }
+
+    def terms(self, numbers: list[int]) -> dict[str, Tensor]:
+        """Return the loss of some questions, with atoms that the step decides."""
+        rng = random.Random(f"{self.config.seed}/{self.step}")
+        count = rng.choice(self.config.others)
+        drawn = self.train.draw(numbers, rng, others=count, nothing=self.config.nothing)
+        self.network.train()
+        return self._read(drawn)
+
+    @torch.no_grad()
+    def validated(self) -> dict[str, float]:
+        """Return the mean terms of every kind of held-out questions."""
+        self.network.eval()
+        found: dict[str, float] = {}
+        for name, pairings in self.validation.items():
+            rows = [{k: float(v) for k, v in self._read(part).items()} for part in _parts(pairings)]
+            found |= {f"{term}_{name}": value for term, value in means(rows).items()}
+        return found
+
+    def _read(self, pairings: list[Pairing]) -> dict[str, Tensor]:
+        return span_terms(self.network([pair for pairing in pairings for pair in pairing.pairs]), pairings)
+
+
+def _parts(pairings: list[Pairing], size: int = 32) -> Iterator[list[Pairing]]:
+    for begin in range(0, len(pairings), size):
+        yield pairings[begin : begin + size]

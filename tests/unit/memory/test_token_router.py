@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from parametric_memory.memory import ParametricMemory
+from parametric_memory.routing import RerankingRouter, SimilarityRouter
+from parametric_memory.routing.span_router import SpanRouter, begin
+from parametric_memory.testing.doubles import tiny_encoder
+
+ATOMS = ["Ada joined the Rotterdam office in 2021.", "Bob keeps the red key of Hall 48.", "Cid keeps the doors."]
+QUESTION = "Who keeps the red key of Hall 48?"
+WEIGHTS = {"similarity": 1.0, "share": 2.0, "answered": 0.1, "bias": 0.0}
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return begin(tiny_encoder(tmp_path_factory.mktemp("encoder")), frozen=0)
+
+
+@pytest.fixture
+def open_with(parts, memory, tmp_path, network):
+    opened = []
+
+    def open_it(reranking=None, **settings):
+        config = replace(memory.config, routing=replace(memory.config.routing, margin=99.0, **settings))
+        router = SpanRouter(*network, reranking=reranking)
+        opened.append(ParametricMemory(**parts, token_router=router, path=tmp_path / str(len(opened)), config=config))
+        opened[-1].add(ATOMS)
+        return opened[-1]
+
+    yield open_it
+    for made in opened:
+        made.close()
+
+
+def test_a_route_has_the_gates_and_the_words_that_its_token_router_found(open_with):
+    memory = open_with()
+    assert isinstance(memory.router, SimilarityRouter)
+    route = memory.explain(QUESTION)
+    atoms = [routed.atom for routed in route.selected]
+    found = memory.token_router.read(QUESTION, atoms)
+    assert [routed.share for routed in route.selected] == list(found.shares)
+    assert [routed.tokens for routed in route.selected] == list(found.tokens)
+    gates = memory.compiler.gate(QUESTION, memory.store.codes([atom.id for atom in atoms]), found)
+    assert [routed.rank_gates for routed in route.selected] == list(gates.ranks)
+    assert gates.ranks != memory.compiler.gate(QUESTION, memory.store.codes([atom.id for atom in atoms])).ranks
+
+
+def test_the_base_model_is_not_asked_where_a_token_router_is(open_with, monkeypatch):
+    memory = open_with(WEIGHTS)
+    monkeypatch.setattr(type(memory.compiler), "_read_question", lambda *_: pytest.fail("read with the base model"))
+    assert memory.explain(QUESTION).selected
+
+
+def test_candidates_are_reranked_by_what_it_found_as_far_as_it_is_to_be_believed(open_with, monkeypatch):
+    memory = open_with(WEIGHTS, reranked=2)
+    assert isinstance(memory.router, RerankingRouter)
+    query = memory.encode_query(QUESTION)
+    read = [one for one in memory.rerank(query, memory.candidates(query)) if one.gates]
+    assert len(read) == 2
+    found = memory.token_router.read(QUESTION, [one.atom for one in read])
+    assert sorted(one.gates.share for one in read) == pytest.approx(sorted(found.shares), abs=1e-5)
+    monkeypatch.setattr(type(memory.token_router), "read", lambda *_: pytest.fail("read"))
+    unbelieved = open_with()
+    assert all(one.gates is None for one in unbelieved.rerank(query, unbelieved.candidates(query)))
+
+
+def test_gates_of_the_route_are_found_among_its_own_atoms_again(open_with):
+    memory = open_with(WEIGHTS, gates="reranked", max_atoms=1)
+    [routed] = memory.explain(QUESTION).selected
+    assert routed.rank_gates
+    assert routed.share == pytest.approx(memory.token_router.read(QUESTION, [routed.atom]).shares[0], abs=1e-6)
