@@ -256,18 +256,37 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenShare:
+    """A token of an atom's text, and how probably it is the answer's.
+
+    Attributes:
+        span: Characters of ``atom.text``.
+        share: Probability that it is part of the answer.
+        start: Probability that the answer starts with it; 0.0 where that is not known.
+        end: Probability that it ends with it; 0.0 where that is not known.
+    """
+
+    span: Span
+    share: float
+    start: float = 0.0
+    end: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class AtomGates:
     """What token gates say of one candidate, found among all candidates of its question at once (see `TokenGates`).
 
     Attributes:
-        ranks: One weight per rank of its adapter.
+        ranks: One weight per rank of its adapter; empty if no compiler was asked.
         share: Probability that it holds the answer, rather than another candidate or none.
         nothing: Probability that no candidate does: the same for all of them.
+        tokens: Where in its text.
     """
 
     ranks: tuple[float, ...]
     share: float
     nothing: float
+    tokens: tuple[TokenShare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,21 +306,6 @@ class Candidate:
     lexical: float
     updated: float = 0.0
     gates: AtomGates | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TokenShare:
-    """A token of an atom's text, and how probably it is the answer's.
-
-    Attributes:
-        span: Characters of ``atom.text``.
-        share: Probability that it is part of the answer.
-        start: Probability that the answer starts with it; 0.0 where that is not known.
-    """
-
-    span: Span
-    share: float
-    start: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from parametric_memory.adapters.payload import pack, unpack
 from parametric_memory.adapters.quantise import from_int8, to_int8
 from parametric_memory.compilers.checks import failure, refuse_empty, refuse_foreign
 from parametric_memory.errors import CheckpointError, CorruptAdapterError
-from parametric_memory.hypernetwork.chat import prompt_ids
+from parametric_memory.hypernetwork.chat import end_of_turn, prompt_ids
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import AtomHypernetwork, Gates, directions, features, question_features
 from parametric_memory.hypernetwork.states import batches, pad, states_at
@@ -66,6 +66,7 @@ class HypernetworkCompiler:
         self._model, self._tokenizer, self._checkpoint, self._exact = model, tokenizer, checkpoint, exact
         self._device = next(model.parameters()).device
         self._network = checkpoint.network.to(self._device)
+        self._ending = directions(model, torch.tensor([end_of_turn(tokenizer)], device=self._device))[0]
         self._read = lru_cache(_QUESTIONS)(self._read_question)
 
     @property
@@ -112,7 +113,7 @@ class HypernetworkCompiler:
 
     @torch.inference_mode()
     def materialise(self, codes: Sequence[AtomCode]) -> list[AtomAdapter]:
-        """Return one adapter per code: rank 2T for an atom of T tokens.
+        """Return one adapter per code: rank 2T for an atom of T tokens, or 3T if the network has ending ranks.
 
         Raises:
             CorruptAdapterError: If a payload cannot be decoded.
@@ -122,8 +123,9 @@ class HypernetworkCompiler:
             return []
         us, tokens = zip(*map(self._decode, codes), strict=True)
         # All atoms at once: the network's keys are made for the call, not for each of its atoms.
-        together = self._network.factors(torch.cat(us), directions(self._model, torch.cat(tokens)))
-        parts = [_split(factors, [len(u) for u in us]) for factors in together]
+        spoken = directions(self._model, torch.cat(tokens))
+        together = self._network.factors(torch.cat(us), spoken, ending=self._ending)
+        parts = [_split(factors, [len(u) for u in us], self._network.config.ranks) for factors in together]
         return [
             AtomAdapter(code.atom_id, self.spec, dict(zip(self.spec.targets, factors, strict=True)))
             for code, factors in zip(codes, zip(*parts, strict=True), strict=True)
@@ -152,11 +154,9 @@ class HypernetworkCompiler:
         together = torch.cat(us)[None]
         present = torch.ones(together.shape[:2], dtype=torch.bool, device=self._device)
         gates = self._network.gates(together, present, asked, seen)
-        ranks = self._network.rank_gates(gates)[0]
-        speaking, starting = (half.split_with_sizes(lengths) for half in ranks.chunk(2))
         shares = gates.inside[0, :-1].exp().split_with_sizes(lengths)
         return TokenGates(
-            ranks=tuple(tuple(torch.cat(pair).tolist()) for pair in zip(speaking, starting, strict=True)),
+            ranks=self._split_ranks(gates, lengths),
             shares=tuple(float(share.sum()) for share in shares),
             nothing=float(gates.inside[0, -1].exp()),
             tokens=tuple(tuple(map(TokenShare, own, share.tolist())) for own, share in zip(spans, shares, strict=True)),
@@ -171,14 +171,17 @@ class HypernetworkCompiler:
         seen = [shares_at(own, tokens) for own, tokens in zip(spans, found.tokens, strict=True)]
         answered = max(1.0 - found.nothing, LEAST_ANSWERED)
         loudness = min(1.0, 2.0 * answered)
-        inside, start = (
-            torch.tensor([*(share / answered * loudness for share in chain(*column)), 1.0 - loudness])
+        columns = (
+            torch.tensor([[*(share / answered * loudness for share in chain(*column)), 1.0 - loudness]]).log()
             for column in zip(*seen, strict=True)
         )
-        gates = Gates(inside.log()[None], start.log()[None])
-        lengths = [len(own) for own in spans]
-        speaking, starting = (half.split_with_sizes(lengths) for half in self._network.rank_gates(gates)[0].chunk(2))
-        return tuple(tuple(torch.cat(pair).tolist()) for pair in zip(speaking, starting, strict=True))
+        return self._split_ranks(Gates(*columns), [len(own) for own in spans])
+
+    def _split_ranks(self, gates: Gates, lengths: Sequence[int]) -> tuple[tuple[float, ...], ...]:
+        """Return each atom's weights, first of all its continuing ranks; those of a network stand kind by kind."""
+        kinds = self._network.rank_gates(gates)[0].chunk(self._network.config.ranks)
+        split = zip(*(kind.split_with_sizes(list(lengths)) for kind in kinds), strict=True)
+        return tuple(tuple(torch.cat(own).tolist()) for own in split)
 
     def _read_question(self, question: str) -> Tensor:
         """Return what gates read of a question's prompt, (1, tokens, features): no adapter's doing."""
@@ -249,33 +252,36 @@ class HypernetworkCompiler:
         return from_int8(tensors["code"], scale).to(self._device), tensors["tokens"].long().to(self._device)
 
 
-def _split(together: LoraFactors, lengths: Sequence[int]) -> list[LoraFactors]:
-    """Return each atom's factors, given those of all: first the continuing ranks of all atoms, then the starting ones.
+def _split(together: LoraFactors, lengths: Sequence[int], kinds: int) -> list[LoraFactors]:
+    """Return each atom's factors, given those of all: first the continuing ranks of all atoms, then the next kind's.
 
     Args:
-        together: A is (2 R, d_in) and B is (d_out, 2 R), for R tokens in all.
+        together: A is (kinds R, d_in) and B is (d_out, kinds R), for R tokens in all.
         lengths: Tokens per atom.
+        kinds: Ranks of a token.
     """
-    A = zip(*(half.split_with_sizes(lengths) for half in together.A.chunk(2)), strict=True)
-    B = zip(*(half.split_with_sizes(lengths, dim=1) for half in together.B.chunk(2, dim=1)), strict=True)
+    A = zip(*(kind.split_with_sizes(lengths) for kind in together.A.chunk(kinds)), strict=True)
+    B = zip(*(kind.split_with_sizes(lengths, dim=1) for kind in together.B.chunk(kinds, dim=1)), strict=True)
     return [LoraFactors(torch.cat(a), torch.cat(b, dim=1)) for a, b in zip(A, B, strict=True)]
 
 
-def shares_at(spans: Sequence[Span], found: Sequence[TokenShare]) -> tuple[list[float], list[float]]:
-    """Return the probability of some tokens to be part of the answer, and that of each to be its first.
+def shares_at(spans: Sequence[Span], found: Sequence[TokenShare]) -> tuple[list[float], list[float], list[float]]:
+    """Return the probability of some tokens to be part of the answer, its first, and the first one behind it.
 
     Args:
         spans: Where they stand, in reading order.
         found: What is known of other tokens of the same text: one may cover several of these, and the reverse.
     """
-    inside, start = [0.0] * len(spans), [0.0] * len(spans)
+    inside, start, after = ([0.0] * len(spans) for _ in range(3))
     for token in found:
         on = [n for n, span in enumerate(spans) if span.start < token.span.end and span.end > token.span.start]
         for number in on:
             inside[number] = max(inside[number], token.share)
         if on:
             start[on[0]] += token.start
-    return inside, start
+        if on and on[-1] + 1 < len(spans):
+            after[on[-1] + 1] += token.end
+    return inside, start, after
 
 
 def token_spans(tokenizer: Tokenizer, tokens: Sequence[Tensor]) -> list[list[Span]]:

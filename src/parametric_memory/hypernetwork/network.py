@@ -1,12 +1,14 @@
 """The hypernetwork: an atom's frozen features in, its code, its micro-LoRA and its gates for a question out.
 
-Per-token micro-LoRA: an atom of T tokens has 2T ranks in each of the last K layers' ``down_proj``.
+Per-token micro-LoRA: an atom of T tokens has 2T or 3T ranks in each of the last K layers' ``down_proj``.
 
 * Rank t, a *continuing* rank: ``A = s W^A u_t`` is a key (which state should say this token next) and
   ``B = W^B u_t + c E[token_t]`` a value (a learned part plus the token's own unembedding direction), where u is the
   atom's code. ΔW is then a linear attention over the atom's tokens, written as a LoRA.
 * Rank T + t, a *starting* rank: A is one learned probe, the same for all atoms, that recognises the position where an
   answer starts, and B is ``c' E[token_t]``.
+* Rank 2T + t, an *ending* rank, where there are any: A is that of rank t, and B is ``c'' E[end of turn]``: where an
+  answer ends before token t, the turn ends in its place.
 
 A linear attention has no softmax; the gates bring it: for a question, `gates` finds which tokens answer it, over the
 tokens of all atoms of a route at once (and "none of these"), and weighs the ranks (Doc-to-Atom's mask, arXiv
@@ -51,6 +53,7 @@ class HypernetworkConfig:
         gated: Continuing ranks are weighed by the gates; else all of them speak for every question.
         floored: A continuing rank keeps a learned floor; else its gate may close it.
         starts: Starting ranks speak; else continuing ranks have to begin an answer, too.
+        ends: There are ending ranks; else what follows an answer is left to the base model.
         question_words: Gates read a question as atoms are read, its tokens' embeddings among it, so that they can tell
             which of its words an atom repeats; else at the first adapted layer alone.
     """
@@ -69,7 +72,13 @@ class HypernetworkConfig:
     gated: bool = True
     floored: bool = True
     starts: bool = True
+    ends: bool = False
     question_words: bool = False
+
+    @property
+    def ranks(self) -> int:
+        """Ranks of a token."""
+        return 3 if self.ends else 2
 
     @property
     def read_layers(self) -> tuple[int, ...]:
@@ -94,10 +103,12 @@ class Gates:
     """Log-probabilities over the tokens of a row's atoms; the last column is "none of these".
 
     ``inside`` says whether a token belongs to the answer, ``start`` whether it is the answer's first: (rows, R + 1).
+    ``after`` says whether it is the first one behind the answer, if that is known.
     """
 
     inside: Tensor
     start: Tensor
+    after: Tensor | None = None
 
 
 class AtomHypernetwork(nn.Module):
@@ -122,6 +133,8 @@ class AtomHypernetwork(nn.Module):
         self.log_copy = nn.Parameter(torch.full((K,), 12.0).log())
         # In the last layer a token's direction adds to its logit alone, so starting ranks begin there.
         self.log_start = nn.Parameter(torch.tensor([4.0] * (K - 1) + [150.0]).log())
+        if c.ends:
+            self.log_end = nn.Parameter(torch.full((K,), 12.0).log())
         self.probe = nn.Parameter(torch.zeros(K, c.d_in))
         self.floor = nn.Parameter(torch.tensor(-2.0))
         self.question = nn.Linear((4 if c.question_words else 1) * c.d_model, d)
@@ -149,17 +162,21 @@ class AtomHypernetwork(nn.Module):
         codes: Tensor = self.norm(u) * mask[..., None]
         return codes
 
-    def factors(self, codes: Tensor, tokens: Tensor, gates: Tensor | None = None) -> list[LoraFactors]:
+    def factors(
+        self, codes: Tensor, tokens: Tensor, gates: Tensor | None = None, *, ending: Tensor | None = None
+    ) -> list[LoraFactors]:
         """Return one micro-LoRA per adapted layer, lowest first.
 
         Args:
             codes: (..., T, width).
             tokens: (..., T, d_model), the tokens' unembedding directions (see `directions`); zero at padding.
-            gates: One weight per rank, (..., 2T), folded into B. All starting ranks have the same A, so with their
-                gates known they are returned as one rank, the weighted sum of their B.
+            gates: One weight per rank, (..., 2T) or (..., 3T), folded into B. All starting ranks have the same A, so
+                with their gates known they are returned as one rank, the weighted sum of their B; an ending rank has
+                that of a continuing one, and is added to it.
+            ending: (d_model,), the direction of the token that ends a turn; needed where there are ending ranks.
 
         Returns:
-            Factors of rank 2T, or T + 1 with gates: A is (..., rank, d_in), B is (..., d_model, rank).
+            Factors of rank 2T or 3T, or T + 1 with gates: A is (..., rank, d_in), B is (..., d_model, rank).
         """
         T = codes.shape[-2]
         keys, probes = self._keys()
@@ -168,13 +185,23 @@ class AtomHypernetwork(nn.Module):
         for layer in range(self.config.layers):
             speak = values[layer] + self.log_copy[layer].exp() * tokens
             start = self.log_start[layer].exp() * tokens
+            end, key = self._end(layer, speak, ending), codes @ keys[layer]
             if gates is not None:
                 speak = gates[..., :T, None] * speak
-                start = (gates[..., None, T:].to(start) @ start).to(speak)
+                start = (gates[..., None, T : 2 * T].to(start) @ start).to(speak)
+                if self.config.ends:
+                    speak, end = speak + gates[..., 2 * T :, None] * end, end[..., :0, :]
             probe = probes[layer].expand(*start.shape[:-1], -1)
-            A = torch.cat([codes @ keys[layer], probe.to(codes)], dim=-2)
-            made.append(LoraFactors(A, torch.cat([speak, start], dim=-2).transpose(-1, -2)))
+            A = torch.cat([key, probe.to(codes), key[..., : end.shape[-2], :]], dim=-2)
+            made.append(LoraFactors(A, torch.cat([speak, start, end.to(speak)], dim=-2).transpose(-1, -2)))
         return made
+
+    def _end(self, layer: int, speak: Tensor, ending: Tensor | None) -> Tensor:
+        """Return what a layer's ending ranks say, (..., T, d_model), or (..., 0, d_model) if there are none."""
+        if not self.config.ends:
+            return speak[..., :0, :]
+        assert ending is not None, "a network with ending ranks has to know what ends a turn"
+        return (self.log_end[layer].exp() * ending).expand_as(speak)
 
     def _keys(self) -> tuple[Tensor, Tensor]:
         """Return W^A and the probe of every layer, for inputs of any norm, orthogonal to the sink."""
@@ -204,7 +231,7 @@ class AtomHypernetwork(nn.Module):
         return Gates(inside, start)
 
     def rank_gates(self, gates: Gates) -> Tensor:
-        """Return one weight per rank, (rows, 2R): R continuing ranks, then R starting ranks.
+        """Return one weight per rank, (rows, 2R): R continuing ranks, then R starting ranks; then R ending ranks.
 
         A continuing rank keeps a learned floor, so that the rest of an atom stays within reach of an answer that is
         not a span of it.
@@ -217,7 +244,10 @@ class AtomHypernetwork(nn.Module):
         continuing = answered * (floor + (1 - floor) * relative)
         if not self.config.gated:
             continuing = torch.ones_like(continuing)
-        return torch.cat([continuing, starting * float(self.config.starts)], dim=1)
+        weights = [continuing, starting * float(self.config.starts)]
+        if self.config.ends:
+            weights.append(torch.zeros_like(starting) if gates.after is None else gates.after[:, :-1].exp())
+        return torch.cat(weights, dim=1)
 
 
 def features(states: Mapping[int, Tensor], config: HypernetworkConfig) -> Tensor:
@@ -256,6 +286,18 @@ def with_question_words(network: AtomHypernetwork) -> AtomHypernetwork:
     return made
 
 
+def with_ends(network: AtomHypernetwork) -> AtomHypernetwork:
+    """Return a network with ending ranks that speaks as this one does while their gates are closed.
+
+    It is this one, if it has them already.
+    """
+    if network.config.ends:
+        return network
+    made = AtomHypernetwork(replace(network.config, ends=True))
+    made.load_state_dict(made.state_dict() | network.state_dict())
+    return made
+
+
 def directions(model: nn.Module, ids: Tensor) -> Tensor:
     """Return the unembedding directions of tokens, (..., d_model) float32, of mean norm 1 over the vocabulary."""
     weight: Tensor = model.get_output_embeddings().weight  # type: ignore[operator]
@@ -271,7 +313,7 @@ def config_for(model: nn.Module, *, layers: int, width: int = 320, **switches: b
         model: The base model.
         layers: How many layers are adapted.
         width: Of a code.
-        switches: ``gated``, ``floored``, ``starts``, ``question_words`` (see `HypernetworkConfig`).
+        switches: ``gated``, ``floored``, ``starts``, ``ends``, ``question_words`` (see `HypernetworkConfig`).
     """
     d_model, d_in, depth = sizes_of(model)
     first = depth - layers

@@ -104,7 +104,7 @@ def token_router_for(
     if config.token_router == "none" or not isinstance(compiler, HypernetworkCompiler):
         return None
     found = Path(config.token_router) if config.token_router else shipped_token_router(key_encoder)
-    return found and load_token_router(found, folder, device=device)
+    return load_token_router(found, folder, device=device) if found else None
 
 
 def _document_folder(backend: HuggingFaceBackend, given: str | Path | None) -> Path:

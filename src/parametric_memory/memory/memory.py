@@ -43,7 +43,7 @@ from parametric_memory.memory.calibrating import (
 )
 from parametric_memory.memory.compiler import CompilerKind, compiler_for, compiler_kind, extractor_for, token_router_for
 from parametric_memory.memory.exporting import export
-from parametric_memory.memory.reranking import read_candidates, reranking_of, router_for
+from parametric_memory.memory.reranking import found_in, read_candidates, reranking_of, router_for
 from parametric_memory.memory.snippet import passages
 from parametric_memory.memory.sources import documents_of
 from parametric_memory.protocols import (
@@ -456,7 +456,7 @@ class ParametricMemory:
         if self.config.routing.gates == "reranked" and all(routed.rank_gates for routed in route.selected):
             return route
         atoms = [routed.atom for routed in route.selected]
-        found = self.token_router.read(question, atoms) if self.token_router else None
+        found = self._found(question, route, atoms)
         gates = self.compiler.gate(question, self.store.codes([atom.id for atom in atoms]), found)
         tokens = gates.tokens or ((),) * len(route.selected)
         # In the router's order: it knows better than the gates alone which atom answers.
@@ -465,6 +465,14 @@ class ParametricMemory:
             for routed, ranks, share, places in zip(route.selected, gates.ranks, gates.shares, tokens, strict=True)
         ]
         return replace(route, selected=tuple(gated))
+
+    def _found(self, question: str, route: Route, atoms: Sequence[Atom]) -> TokenGates | None:
+        """Return what the token router finds in a route's atoms, if there is one."""
+        if self.token_router is None:
+            return None
+        # Atoms of several hops were read for several questions.
+        known = found_in(route) if self.config.routing.hops == 1 else None
+        return known or self.token_router.read(question, atoms)
 
     def adapters(self, route: Route) -> list[AtomAdapter]:
         """Return the adapters of the route's atoms, made from their codes."""

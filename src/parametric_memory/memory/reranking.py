@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,7 +11,25 @@ from parametric_memory.errors import CheckpointError
 from parametric_memory.protocols import RerankingCompiler, Router, TokenRouter
 from parametric_memory.routing import RerankingRouter, RerankingWeights, SimilarityRouter
 from parametric_memory.routing.fusion import most_similar
-from parametric_memory.types import Atom, AtomGates, Candidate, Query, TokenGates
+from parametric_memory.types import Atom, AtomGates, Candidate, Query, Route, TokenGates, TokenShare
+
+
+def found_in(route: Route) -> TokenGates | None:
+    """Return what a token router found in a route's atoms when it read them among the candidates; None if it did not.
+
+    An atom's odds against nothing are the same whatever is read beside it, so the others' shares are taken out.
+    """
+    selected = route.selected
+    if not all(routed.tokens and routed.share is not None for routed in selected):
+        return None
+    read = [routed.share for routed in (*selected, *route.rejected) if routed.share is not None]
+    nothing = max(0.0, 1.0 - math.fsum(read))
+    total = nothing + math.fsum(routed.share or 0.0 for routed in selected) or 1.0
+    tokens = tuple(
+        tuple(TokenShare(t.span, t.share / total, t.start / total, t.end / total) for t in routed.tokens)
+        for routed in selected
+    )
+    return TokenGates((), tuple((routed.share or 0.0) / total for routed in selected), nothing / total, tokens)
 
 
 def router_for(reader: object, config: RoutingConfig) -> Router:
@@ -57,9 +76,9 @@ def read_candidates(
         return list(candidates)
     some = most_similar(query.text, candidates, config, count=config.reranked)
     found = read([candidate.atom for candidate in some])
-    ranks = found.ranks or ((),) * len(some)
+    ranks, tokens = found.ranks or ((),) * len(some), found.tokens or ((),) * len(some)
     gates = {
-        candidate.atom.id: AtomGates(own, share, found.nothing)
-        for candidate, own, share in zip(some, ranks, found.shares, strict=True)
+        candidate.atom.id: AtomGates(own, share, found.nothing, places)
+        for candidate, own, share, places in zip(some, ranks, found.shares, tokens, strict=True)
     }
     return [replace(candidate, gates=gates.get(candidate.atom.id)) for candidate in candidates]

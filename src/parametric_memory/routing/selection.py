@@ -79,5 +79,14 @@ def _judge(place: int, behind: float, abstained: bool, config: RoutingConfig) ->
 def _routed(candidate: Candidate, value: float, best: float, reason: str, config: RoutingConfig) -> RoutedAtom:
     weight = math.exp(min(0.0, value - best)) if config.weights == "odds" else 1.0
     gates = candidate.gates
-    ranks, share = (gates.ranks or None, gates.share) if gates else (None, None)
-    return RoutedAtom(candidate.atom, value, weight=weight, rank_gates=ranks, share=share, reason=reason)
+    if gates is None:
+        return RoutedAtom(candidate.atom, value, weight=weight, reason=reason)
+    return RoutedAtom(
+        candidate.atom,
+        value,
+        weight=weight,
+        rank_gates=gates.ranks or None,
+        share=gates.share,
+        reason=reason,
+        tokens=gates.tokens,
+    )

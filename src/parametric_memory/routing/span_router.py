@@ -88,10 +88,10 @@ class SpanRouter:
         pairs = self._pairs(question, atoms)
         probabilities, nothing = self._network(pairs).probabilities()
         shares = probabilities.sum(dim=(1, 2)).tolist()
-        within, starts = inside(probabilities).tolist(), probabilities.sum(dim=2).tolist()
+        within = inside(probabilities).tolist()
+        starts, ends = (probabilities.sum(dim=dim).tolist() for dim in (2, 1))
         tokens = tuple(
-            tuple(map(TokenShare, pair.spans, own, start))
-            for pair, own, start in zip(pairs, within, starts, strict=True)
+            tuple(map(TokenShare, pair.spans, *found)) for pair, *found in zip(pairs, within, starts, ends, strict=True)
         )
         return TokenGates((), tuple(shares), float(nothing), tokens)
 

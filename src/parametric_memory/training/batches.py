@@ -37,9 +37,11 @@ class Batch:
         targets: (rows, Tq) the token to predict at each position; -100 where none is.
         inside: (rows, R + 1) bool, the route's tokens that say the answer; the last column says that none does.
         start: (rows, R + 1) bool, the same for the answer's first token, once per atom that holds it.
+        after: (rows, R + 1) bool, the same for the first token behind the answer, where its atom goes on.
         evidence: (rows, R + 1) bool, all tokens of the atoms that answer; the last column as above.
         spanned: (rows,) bool, whether `inside` and `start` are known.
         several: (rows,) bool, whether the answer takes more than one atom.
+        ending: The token that ends a turn.
     """
 
     numbers: list[int]
@@ -55,9 +57,11 @@ class Batch:
     targets: Tensor
     inside: Tensor
     start: Tensor
+    after: Tensor
     evidence: Tensor
     spanned: Tensor
     several: Tensor
+    ending: int
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -116,6 +120,7 @@ def collate(
         prompt_lengths=torch.tensor([len(item.prompt) for item in items]),
         targets=_targets(items, routes, ids.shape[1]),
         several=torch.tensor([len(item.example.golds) > 1 for item in items]),
+        ending=exercises.ending,
         **_labels(exercises, items, routes, atoms),
     )
 
@@ -183,7 +188,7 @@ def _labels(
     first = {atom: row * longest for row, atom in enumerate(atoms)}
     R = max(sum(len(exercises.ids[atom]) for atom in route) for route in routes)
     indices = torch.full((len(items), R), -1)
-    inside, start, evidence = (torch.zeros(len(items), R + 1, dtype=torch.bool) for _ in range(3))
+    inside, start, after, evidence = (torch.zeros(len(items), R + 1, dtype=torch.bool) for _ in range(4))
     spanned = torch.zeros(len(items), dtype=torch.bool)
     for row, (item, route) in enumerate(zip(items, routes, strict=True)):
         at, golds = 0, set(item.example.golds)
@@ -197,7 +202,10 @@ def _labels(
                 begin, end = item.spans[atom]
                 inside[row, at + begin : at + end] = True
                 start[row, at + begin] = True
+                if end < length:
+                    after[row, at + end] = True
             at += length
         if not answered:
             inside[row, -1] = start[row, -1] = evidence[row, -1] = True
-    return {"routes": indices, "inside": inside, "start": start, "evidence": evidence, "spanned": spanned}
+    labels = {"inside": inside, "start": start, "after": after, "evidence": evidence}
+    return {"routes": indices, "spanned": spanned, **labels}

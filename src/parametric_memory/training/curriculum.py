@@ -159,6 +159,9 @@ class TrainingConfig(Table):
         gated: Continuing ranks are weighed by the gates (see `HypernetworkConfig`).
         floored: They keep a floor.
         starts: Starting ranks speak.
+        ends: There are ending ranks (see `HypernetworkConfig`).
+        located: Ranks are weighed by where the answer stands, as a token router would find it, so that they learn to
+            say it and not to find it; else by the network's own gates.
         question_words: Gates read questions as atoms are read, with their tokens' embeddings.
         contextual: Atoms are read in windows of their document; else each by itself.
         cache: States of the frozen lower layers are kept on disk; else computed for every batch. None: kept on a CPU.
@@ -185,6 +188,8 @@ class TrainingConfig(Table):
     gated: bool = True
     floored: bool = True
     starts: bool = True
+    ends: bool = False
+    located: bool = False
     question_words: bool = False
     contextual: bool = True
     cache: bool | None = None

@@ -61,12 +61,14 @@ class Exercises:
         ids: Token ids by atom.
         windows: What the base model reads of the atoms.
         places: By atom, its window and the place of its first token there.
+        ending: The token that ends a turn.
     """
 
     items: Sequence[Exercise]
     ids: Mapping[int, list[int]]
     windows: Sequence[Window]
     places: Mapping[int, tuple[int, int]]
+    ending: int
 
     def __len__(self) -> int:
         """Return how many exercises there are."""
@@ -124,7 +126,7 @@ def exercises(
         made.append(Exercise(example, prompt_ids(tokenizer, turns), answer, of_atoms, others))
     kept = [exercise for exercise in made if len(exercise) <= MAX_TOKENS]
     packed, places = _packed(corpus, tokenizer, ids, contextual=contextual, chunks=chunks)
-    return Exercises(kept, ids, packed, places)
+    return Exercises(kept, ids, packed, places, end_of_turn(tokenizer))
 
 
 def _own(example: Example) -> tuple[int, ...]:

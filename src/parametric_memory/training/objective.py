@@ -33,10 +33,15 @@ class Objective(nn.Module):
     A module, so that what wraps a module for several devices sees the whole pass.
     """
 
-    def __init__(self, network: AtomHypernetwork, model: nn.Module, targets: Sequence[str]) -> None:
-        """Take a hypernetwork, the base model it is for, and the targets of its factors, lowest first."""
+    def __init__(
+        self, network: AtomHypernetwork, model: nn.Module, targets: Sequence[str], *, located: bool = False
+    ) -> None:
+        """Take a hypernetwork, the base model it is for, and the targets of its factors, lowest first.
+
+        With `located`, ranks are weighed by where the answer stands, not by the network's own gates.
+        """
         super().__init__()
-        self.network = network
+        self.network, self.located = network, located
         self._student = Student(model, targets, network.config.first_layer)
 
     def forward(self, batch: Batch, states: States, weights: Weights, told: Told | None = None) -> dict[str, Tensor]:
@@ -62,7 +67,8 @@ class Objective(nn.Module):
         }
         measures = {"hit": hit, "start": start}
         if weights.answers:
-            adapted = self._answer(batch, states, codes, present, tokens, gates)
+            spoken = located_gates(batch) if self.located else gates
+            adapted = self._answer(batch, states, codes, present, tokens, spoken)
             terms |= self._student.terms(batch, states, weights, adapted, told)
             if weights.sparsity:
                 terms["sparsity"] = rank_norm(adapted.factors, _ranks(present))
@@ -73,7 +79,8 @@ class Objective(nn.Module):
     def adapters(self, batch: Batch, states: States) -> list[LoraFactors]:
         """Return what would be injected: per layer, A is (rows, rank, d_in) and B is (rows, d_out, rank)."""
         codes, present, tokens = self._encode(batch, states)
-        return self._factors(codes, present, tokens, self._gates(codes, present, batch, states))
+        gates = located_gates(batch) if self.located else self._gates(codes, present, batch, states)
+        return self._factors(batch, codes, present, tokens, gates)
 
     def _encode(self, batch: Batch, states: States) -> tuple[Tensor, Tensor, Tensor]:
         """Return the routes' codes (rows, R, width), which of them are there, and their tokens' directions."""
@@ -107,13 +114,22 @@ class Objective(nn.Module):
             read = {0: model.get_input_embeddings()(batch.ids), **read}  # type: ignore[operator]
         return self.network.gates(codes, present, question_features(read, config), prompt)
 
-    def _factors(self, codes: Tensor, present: Tensor, tokens: Tensor, gates: Gates) -> list[LoraFactors]:
-        return self.network.factors(codes, tokens, self.network.rank_gates(gates) * present.repeat(1, 2))
+    def _factors(self, batch: Batch, codes: Tensor, present: Tensor, tokens: Tensor, gates: Gates) -> list[LoraFactors]:
+        weights = self.network.rank_gates(gates) * present.repeat(1, self.network.config.ranks)
+        ending = directions(self._student.model, torch.tensor([batch.ending], device=codes.device))[0]
+        return self.network.factors(codes, tokens, weights, ending=ending)
 
     def _answer(
         self, batch: Batch, states: States, codes: Tensor, present: Tensor, tokens: Tensor, gates: Gates
     ) -> Adapted:
-        return self._student.answer(batch, states, self._factors(codes, present, tokens, gates))
+        return self._student.answer(batch, states, self._factors(batch, codes, present, tokens, gates))
+
+
+def located_gates(batch: Batch) -> Gates:
+    """Return the gates of a token router that is always right; what is no span is all of the atoms that answer."""
+    inside = torch.where(batch.spanned[:, None], batch.inside, batch.evidence).float()
+    start = batch.start.float() / batch.start.sum(dim=1, keepdim=True).clamp(min=1)
+    return Gates(inside.log(), start.log(), batch.after.float().log())
 
 
 def _ranks(present: Tensor) -> Tensor:
@@ -121,8 +137,10 @@ def _ranks(present: Tensor) -> Tensor:
     return torch.cat([present, torch.ones_like(present[:, :1])], dim=1)
 
 
-def objective_for(network: Network, model: nn.Module, targets: Sequence[str]) -> Objective | DocumentObjective:
-    """Return the objective of a hypernetwork of either kind."""
+def objective_for(
+    network: Network, model: nn.Module, targets: Sequence[str], *, located: bool = False
+) -> Objective | DocumentObjective:
+    """Return the objective of a hypernetwork of either kind; one of documents has no gates that could be located."""
     if isinstance(network, DocumentHypernetwork):
         return DocumentObjective(network, model, targets)
-    return Objective(network, model, targets)
+    return Objective(network, model, targets, located=located)

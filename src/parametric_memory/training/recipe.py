@@ -29,6 +29,7 @@ from parametric_memory.hypernetwork.network import (
     calibrate,
     config_for,
     measure_inputs,
+    with_ends,
     with_question_words,
 )
 from parametric_memory.hypernetwork.states import layers_of
@@ -143,7 +144,7 @@ class Run:
         def scored(network: Network) -> dict[str, float]:
             return greedy_scores(
                 network, self.backend, self.spec, held_out, frozen,
-                prompt=self.config.prompt, numbers=numbers, score=score,
+                prompt=self.config.prompt, numbers=numbers, score=score, located=self.config.located,
             )  # fmt: skip
 
         return scored
@@ -228,7 +229,7 @@ def _new(model: Any, spec: AdapterSpec, config: TrainingConfig) -> Network:
     layers = len(spec.targets)
     if config.compiler == "document":
         return DocumentHypernetwork(document_config_for(model, layers=layers, rank=config.rank, width=config.width))
-    switches = {name: getattr(config, name) for name in ("gated", "floored", "starts", "question_words")}
+    switches = {name: getattr(config, name) for name in ("gated", "floored", "starts", "ends", "question_words")}
     return AtomHypernetwork(config_for(model, layers=layers, width=config.width, **switches))
 
 
@@ -264,8 +265,9 @@ def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> Network:
     """
     found = load_checkpoint(init)
     network = found.network
-    if isinstance(network, AtomHypernetwork) and isinstance(config, HypernetworkConfig) and config.question_words:
-        network = with_question_words(network)
+    if isinstance(network, AtomHypernetwork) and isinstance(config, HypernetworkConfig):
+        network = with_question_words(network) if config.question_words else network
+        network = with_ends(network) if config.ends else network
     if found.spec.base_fingerprint != spec.base_fingerprint or network.config != config:
         raise CheckpointError(
             f"beginning with {init}: it is for {found.spec.base_model} ({found.spec.base_fingerprint}) with "

@@ -104,7 +104,7 @@ def found_in(atoms, words, *, share=0.8):
     for one, word in zip(atoms, words, strict=True):
         places = [Span(*match.span()) for match in re.finditer(r"\w+", one.text)]
         tokens.append(
-            tuple(TokenShare(p, *(2 * [share if p.of(one.text) == word else 0.0])) for p in places)
+            tuple(TokenShare(p, *(3 * [share if p.of(one.text) == word else 0.0])) for p in places)
         )  # fmt: skip
     return TokenGates((), (share, 0.0), 1 - share, tuple(tokens))
 
@@ -121,6 +121,25 @@ def test_ranks_follow_what_a_token_router_found_in_whatever_tokens(compiler):
     assert speaking == pytest.approx([floor] * 8 + [1.0] * 4 + [floor], abs=1e-5)
     assert starting == pytest.approx([0.0] * 8 + [1.0] + [0.0] * 4, abs=1e-5)
     assert gates.ranks[1] == pytest.approx([floor] * 14 + [0.0] * 14, abs=1e-5)
+
+
+def test_what_follows_the_answer_ends_the_turn_where_a_network_can(compiler):
+    torch.manual_seed(0)
+    model, tokenizer, spec = compiler._model, compiler._tokenizer, compiler.spec
+    network = AtomHypernetwork(config_for(model, layers=2, width=16, ends=True)).eval().requires_grad_(False)
+    ending = HypernetworkCompiler(
+        model, tokenizer, Checkpoint(network, spec, PromptConfig(), digest="d2"), fingerprint=spec.base_fingerprint
+    )
+    atoms = [atom("Ada is here.", number=0), atom("Bob is there", number=1)]
+    codes = ending.compile(atoms)
+    gates = ending.gate("Where is Ada?", codes, found_in(atoms, ["here", None]))
+    for adapter, ranks in zip(ending.materialise(codes), gates.ranks, strict=True):
+        assert all(factors.rank == len(ranks) == 39 for factors in adapter.factors.values())
+    # The full stop behind "here", and nothing in the other atom.
+    assert gates.ranks[0][26:] == pytest.approx([0.0] * 12 + [1.0], abs=1e-5)
+    assert max(gates.ranks[1][26:]) == 0.0
+    last = ending.gate("Where is Bob?", codes, found_in(atoms, [None, "there"]))
+    assert max(last.ranks[1][26:]) == 0.0, "there is no token behind it"
 
 
 def test_ranks_are_as_faint_as_it_is_unlikely_that_anything_answers(compiler):

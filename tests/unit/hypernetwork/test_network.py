@@ -3,11 +3,13 @@ import torch
 
 from parametric_memory.hypernetwork.network import (
     AtomHypernetwork,
+    Gates,
     calibrate,
     config_for,
     directions,
     features,
     question_features,
+    with_ends,
     with_question_words,
 )
 from parametric_memory.hypernetwork.states import module_inputs, states_at
@@ -51,6 +53,41 @@ def test_gates_folded_in_make_the_same_update_with_one_starting_rank(network, mo
     for whole, folded in zip(network.factors(u, tokens), network.factors(u, tokens, gates), strict=True):
         assert folded.rank == 8
         torch.testing.assert_close((whole.B * gates) @ whole.A, folded.B @ folded.A, rtol=1e-4, atol=1e-5)
+
+
+def test_ending_ranks_have_their_tokens_keys_and_say_that_the_turn_ends(network, model):
+    ids = torch.randint(3, 60, (1, 7))
+    u, tokens, ending = codes(network, model, ids)[0], directions(model, ids[0]), directions(model, torch.tensor(5))
+    ended = with_ends(network).eval()
+    with torch.no_grad():
+        ended.log_end.copy_(torch.tensor([0.5, 1.5]))
+    gates = torch.rand(21)
+    for layer, (plain, whole, folded) in enumerate(
+        zip(
+            network.factors(u, tokens),
+            ended.factors(u, tokens, ending=ending),
+            ended.factors(u, tokens, gates, ending=ending),
+            strict=True,
+        )
+    ):
+        assert (whole.rank, folded.rank) == (21, 8)
+        torch.testing.assert_close(whole.A[:14], plain.A)
+        torch.testing.assert_close(whole.A[14:], plain.A[:7])
+        torch.testing.assert_close(whole.B[:, :14], plain.B)
+        torch.testing.assert_close(whole.B[:, 14:], ended.log_end[layer].exp() * ending[:, None].expand(-1, 7))
+        torch.testing.assert_close((whole.B * gates) @ whole.A, folded.B @ folded.A, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_that_begins_to_end_answers_speaks_as_before_while_its_gates_do_not_say_where(network):
+    ended = with_ends(network)
+    assert with_ends(ended) is ended
+    inside, start = (torch.rand(2, 5).log() for _ in range(2))
+    gates = Gates(inside, start)
+    weights = ended.rank_gates(gates)
+    assert torch.equal(weights[:, :8], network.rank_gates(gates)) and float(weights.detach()[:, 8:].max()) == 0
+    after = torch.rand(2, 5)
+    told = ended.rank_gates(Gates(inside, start, after.log()))
+    torch.testing.assert_close(told[:, 8:], after[:, :-1])
 
 
 def test_no_adapter_changes_what_the_attention_sink_writes(network, model):
@@ -122,7 +159,5 @@ def test_a_network_that_begins_to_read_words_of_questions_gates_as_before_and_le
 
 
 def test_when_nothing_answers_every_gate_closes(network):
-    from parametric_memory.hypernetwork.network import Gates
-
     sure_of_nothing = torch.tensor([[-20.0, -20.0, -1e-8]])
     assert network.rank_gates(Gates(sure_of_nothing, sure_of_nothing)).max() < 1e-6

@@ -70,8 +70,20 @@ def test_candidates_are_reranked_by_what_it_found_as_far_as_it_is_to_be_believed
     assert all(one.gates is None for one in unbelieved.rerank(query, unbelieved.candidates(query)))
 
 
-def test_gates_of_the_route_are_found_among_its_own_atoms_again(open_with):
-    memory = open_with(WEIGHTS, gates="reranked", max_atoms=1)
-    [routed] = memory.explain(QUESTION).selected
-    assert routed.rank_gates
-    assert routed.share == pytest.approx(memory.token_router.read(QUESTION, [routed.atom]).shares[0], abs=1e-6)
+@pytest.mark.parametrize(("reranked", "readings"), [(3, 1), (1, 2)])
+def test_a_routes_atoms_are_gated_among_themselves_and_read_only_once(open_with, monkeypatch, reranked, readings):
+    memory = open_with(WEIGHTS, max_atoms=2, reranked=reranked)
+    read, asked = type(memory.token_router).read, []
+    monkeypatch.setattr(
+        type(memory.token_router), "read", lambda self, *given: (asked.append(given), read(self, *given))[1]
+    )
+    route = memory.explain(QUESTION)
+    assert len(route.selected) == 2 and len(asked) == readings
+    found = read(memory.token_router, QUESTION, [routed.atom for routed in route.selected])
+    for routed, share, tokens in zip(route.selected, found.shares, found.tokens, strict=True):
+        assert routed.share == pytest.approx(share, abs=1e-5)
+        for one, other in zip(routed.tokens, tokens, strict=True):
+            assert (one.share, one.start, one.end) == pytest.approx((other.share, other.start, other.end), abs=1e-5)
+    gates = memory.compiler.gate(QUESTION, memory.store.codes([r.atom.id for r in route.selected]), found)
+    for routed, ranks in zip(route.selected, gates.ranks, strict=True):
+        assert routed.rank_gates == pytest.approx(ranks, abs=1e-4)

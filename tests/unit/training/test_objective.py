@@ -31,9 +31,9 @@ from parametric_memory.training.exercises import exercises
 from parametric_memory.training.frozen import Frozen
 from parametric_memory.training.greedy import greedy_scores
 from parametric_memory.training.losses import answer_nll
-from parametric_memory.training.objective import Objective
+from parametric_memory.training.objective import Objective, located_gates
 from parametric_memory.training.teacher import Teacher
-from parametric_memory.types import Atom, AtomKind, Span
+from parametric_memory.types import Atom, AtomKind, Span, TokenGates, TokenShare
 
 PROMPT = PromptConfig(system="")
 TEXTS = ["Ada has desk 4.", "Bob has desk 5.", "It rains."]
@@ -43,12 +43,12 @@ SIZES = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=[False, True], ids=["", "question words"])
+@pytest.fixture(params=[{}, {"question_words": True}, {"ends": True}], ids=["", "question words", "ends"])
 def world(request):
     """A tiny base model, a random hypernetwork for it, and questions about three sentences."""
     torch.manual_seed(0)
     model, tokenizer = tiny_model(layers=4)
-    network = AtomHypernetwork(config_for(model, layers=2, width=16, question_words=request.param)).eval()
+    network = AtomHypernetwork(config_for(model, layers=2, width=16, **request.param)).eval()
     corpus = Corpus()
     corpus.add(TEXTS, "Desks")
     questions = [
@@ -60,10 +60,10 @@ def world(request):
     return model, tokenizer, network, corpus, made
 
 
-def run(world, numbers, weights, *, distractors=0, told=None):
+def run(world, numbers, weights, *, distractors=0, told=None, located=False):
     model, _, network, _, made = world
     batch = collate(made, numbers, rng=random.Random(0), distractors=(distractors,))
-    objective = Objective(network, model, spec_for(model, "tiny", last=2).targets)
+    objective = Objective(network, model, spec_for(model, "tiny", last=2).targets, located=located)
     return objective(batch, Frozen(model, network.config, made).read(batch), weights, told), batch
 
 
@@ -97,6 +97,44 @@ def test_a_batch_is_answered_as_the_memory_answers(world):
     assert terms["nll"].item() > 0
 
 
+def test_ranks_that_are_located_are_those_that_a_token_router_that_is_always_right_would_gate(world):
+    model, tokenizer, network, _, made = world
+    spec = spec_for(model, "tiny", last=2)
+    compiler = HypernetworkCompiler(
+        model, tokenizer, Checkpoint(network, spec, PROMPT), fingerprint=spec.base_fingerprint, exact=True
+    )
+    text = TEXTS[0]
+    atom = Atom("0", AtomKind.FACT, text, text, "d", Span(0, len(text)), context="Desks")
+    codes = compiler.compile([replace(atom, id=str(n), text=t, position=n) for n, t in enumerate(TEXTS)])[:1]
+    right = (TokenShare(Span(0, 13), 0.0), TokenShare(Span(13, 14), 1.0, 1.0, 1.0), TokenShare(Span(14, 15), 0.0))
+    gates = compiler.gate("Which desk has Ada?", codes, TokenGates((), (1.0,), 0.0, (right,)))
+    adapter = compose(compiler.materialise(codes), rank_gates=gates.ranks)
+    batch = collate(made, [0], rng=random.Random(0), distractors=(0,))
+    objective = Objective(network, model, spec.targets, located=True)
+    with torch.no_grad():
+        found = objective.adapters(batch, Frozen(model, network.config, made).read(batch))
+    for target, factors in zip(spec.targets, found, strict=True):
+        ours, composed = factors.B[0] @ factors.A[0], adapter.factors[target].B @ adapter.factors[target].A
+        torch.testing.assert_close(ours, composed, rtol=0, atol=float(0.02 * composed.abs().max()))
+
+
+def test_where_the_answer_stands_is_told_and_the_gates_learn_nothing_from_answers(world):
+    network = world[2].requires_grad_(True)
+    terms, batch = run(world, [0, 1, 2], Weights(nll=1.0), distractors=1, located=True)
+    terms["total"].backward()
+    assert network.gate.weight.grad is None or float(network.gate.weight.grad.abs().max()) == 0
+    assert float(network.key.grad.abs().max()) > 0
+    gates = located_gates(batch)
+    assert torch.equal(gates.inside[0].exp() > 0, batch.inside[0])
+    assert torch.equal(gates.inside[1].exp() > 0, batch.evidence[1]), "a yes is no span of its atoms"
+    weights = network.rank_gates(gates)
+    assert float(weights[2].max()) == 0, "nothing answers"
+    if network.config.ends:
+        ending = weights[0].chunk(3)[2]
+        assert ending.nonzero().flatten().tolist() == batch.after[0, :-1].nonzero().flatten().tolist()
+        assert float(ending.sum()) == 1.0
+
+
 def test_the_total_is_the_weighted_sum_of_the_terms(world):
     weights = Weights(nll=0.7, span=0.2, atoms=0.3, quiet=0.4, preserve=0.5, sparsity=0.6)
     terms, _ = run(world, [0, 1, 2], weights, distractors=1)
@@ -116,7 +154,7 @@ def test_closed_gates_leave_the_base_model_alone(world):
         network.gate.weight.zero_()
         network.gate.bias.zero_()
         loud, _ = run(world, [2], Weights(preserve=1.0, quiet=1.0))
-        network.rank_gates = lambda gates: torch.zeros(*gates.inside[:, :-1].repeat(1, 2).shape)
+        network.rank_gates = lambda gates: torch.zeros(*gates.inside[:, :-1].repeat(1, network.config.ranks).shape)
         quiet, _ = run(world, [2], Weights(preserve=1.0, quiet=1.0))
     assert loud["preserve"] > 1e-6 and loud["quiet"] > 1e-6
     assert abs(quiet["preserve"]) < 1e-6 and quiet["quiet"] == 0

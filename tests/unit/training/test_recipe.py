@@ -71,6 +71,9 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(folders, tmp_path):
     widened = prepare(data, tmp_path / "widened", base, replace(CONFIG, question_words=True), init=first)
     assert widened.trainer.network.config.question_words
     assert torch.equal(widened.trainer.network.read.weight, expected["read.weight"])
+    ended = prepare(data, tmp_path / "ended", base, replace(CONFIG, ends=True, located=True), init=first)
+    assert ended.trainer.network.config.ends and ended.trainer.objective.located
+    assert torch.equal(ended.trainer.network.key, expected["key"])
     with pytest.raises(CheckpointError, match="same base model, layers and width"):
         prepare(data, tmp_path / "third", base, replace(CONFIG, width=32), init=first)
 
