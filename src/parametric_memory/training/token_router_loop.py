@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,7 +83,9 @@ class TokenRouterTrainer(SingleRun):
         found: dict[str, float] = {}
         for name, pairings in self.validation.items():
             rows = [{k: float(v) for k, v in self._read(part).items()} for part in _parts(pairings)]
-            found |= {f"{term}_{name}": value for term, value in means(rows).items()}
+            # Where no question is of a kind (nothing answers any), there is no rate.
+            counted = {term for row in rows for term, value in row.items() if not math.isnan(value)}
+            found |= {f"{term}_{name}": value for term, value in means(rows).items() if term in counted}
         return found
 
     def _read(self, pairings: list[Pairing]) -> dict[str, Tensor]:
