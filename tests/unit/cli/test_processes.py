@@ -45,9 +45,10 @@ app(["--help"])
 @pytest.mark.parametrize("words", [[], ["ask"], ["train", "hypernetwork"]], ids=["pmem", "ask", "train hypernetwork"])
 def test_help_takes_less_than_four_tenths_of_a_second_or_three_times_what_typers_smallest_help_takes(words):
     command = [sys.executable, "-m", "parametric_memory.cli", *words, "--help"]
-    # Where one processor is shared, every second of it counts for more: the smallest help then takes longer, too.
-    smallest = min(cpu_seconds([sys.executable, "-c", SMALLEST]) for _ in range(3))
-    assert min(cpu_seconds(command) for _ in range(3)) < max(0.4, 3 * smallest)
+    # Where one processor is shared, every second of it counts for more: the smallest help then takes longer, too. The
+    # two are measured in turn, as how busy the machine is changes from second to second.
+    pairs = ((cpu_seconds([sys.executable, "-c", SMALLEST]), cpu_seconds(command)) for _ in range(5))
+    assert any(took < max(0.4, 3 * smallest) for smallest, took in pairs)
 
 
 @pytest.mark.parametrize("words", ["list", "stats", "get ID", "history ID", "delete ID"])
