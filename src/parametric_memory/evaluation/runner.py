@@ -101,14 +101,7 @@ def evaluate(
     ):
         settings = _settings(parts, limit=limit, seed=seed, setting=setting, workers=workers)
         hashes = {name: _hash(settings, asked) for name, asked in questions.items()}
-        signed = {
-            (name, system, question.id): signature
-            for name, asked in questions.items()
-            for system in systems
-            for batch in _batches(asked)
-            for signature in [_signature(system, settings, asked, batch, depends_on(system, parts))]
-            for question in batch
-        }
+        signed = _signatures(settings, questions, {system: depends_on(system, parts) for system in systems})
         asked = {"files": [str(path) for path in paths], "systems": list(systems)}
         _write(out / "settings.json", settings | {"hashes": hashes} | asked | circumstances(parts))
         folders = {name: out / "memories" / f"{name}-{hash_}" for name, hash_ in hashes.items()}
@@ -283,6 +276,25 @@ def _settings(memory: ParametricMemory, *, limit: int | None, seed: int, setting
 
 def _batches(questions: Sequence[Question]) -> list[Sequence[Question]]:
     return [questions[begin : begin + TOGETHER] for begin in range(0, len(questions), TOGETHER)]
+
+
+def _signatures(
+    settings: Mapping[str, Any], questions: Mapping[str, Sequence[Question]], systems: Mapping[str, str]
+) -> dict[tuple[str, str, str], str]:
+    """Return the signature of every answer, by dataset, system and question.
+
+    Args:
+        settings: All that answers depend on, besides the questions.
+        questions: By dataset.
+        systems: By name, what their answers depend on beside that.
+    """
+    signed = {}
+    for name, asked in questions.items():
+        for system, more in systems.items():
+            for batch in _batches(asked):
+                signature = _signature(system, settings, asked, batch, more)
+                signed |= {(name, system, question.id): signature for question in batch}
+    return signed
 
 
 def _signature(

@@ -51,8 +51,12 @@ class SpanScores:
 
     def probabilities(self) -> tuple[Tensor, Tensor]:
         """Return what every span has of one softmax over them all and nothing, (pairs, T, T), and what nothing has."""
-        total = torch.cat([self.scores.flatten(), self.scores.new_zeros(1)]).logsumexp(dim=0)
+        total = self.total()
         return (self.scores - total).exp(), (-total).exp()
+
+    def total(self) -> Tensor:
+        """Return the logarithm of the softmax's denominator: of all spans and of nothing, whose score is 0."""
+        return torch.cat([self.scores.flatten(), self.scores.new_zeros(1)]).logsumexp(dim=0)
 
     def of_pairs(self) -> Tensor:
         """Return the log-odds that a pair's atom holds the answer, (pairs,)."""

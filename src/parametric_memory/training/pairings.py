@@ -145,8 +145,7 @@ def span_terms(scores: SpanScores, pairings: Sequence[Pairing]) -> dict[str, Ten
     parts = scores.scores.split_with_sizes([len(pairing.pairs) for pairing in pairings])
     for part, pairing in zip(parts, pairings, strict=True):
         target = pairing.target(part.shape[-1]).to(part.device)
-        total = torch.cat([part.flatten(), part.new_zeros(1)]).logsumexp(dim=0)
-        losses.append(total - (part[target].logsumexp(dim=0) if pairing.golds else 0.0))
+        losses.append(SpanScores(part).total() - (part[target].logsumexp(dim=0) if pairing.golds else 0.0))
         with torch.no_grad():
             for name, value in _right(part.detach(), pairing).items():
                 right[name].append(value)

@@ -25,7 +25,7 @@ from parametric_memory.evaluation.datasets import Question
 from parametric_memory.evaluation.systems.library import Library
 from parametric_memory.evaluation.systems.system import Given, Preparation
 from parametric_memory.protocols import GatingCompiler
-from parametric_memory.types import Atom, AtomAdapter
+from parametric_memory.types import Atom, AtomAdapter, Route, RoutedAtom
 
 #: An atom, and the question that it is distilled for, if that makes a difference.
 Wanted: TypeAlias = tuple[Atom, Question]
@@ -138,11 +138,8 @@ def from_memory(library: Library, compiler: DistillationCompiler, wanted: Sequen
 
 def gates(library: Library, atom: Atom, question: str) -> Sequence[float] | None:
     """Return one weight per rank of the memory's adapter of an atom; None if its compiler has no gates."""
-    memory = library.memory
-    if not isinstance(memory.compiler, GatingCompiler):
-        return None
-    found = memory.token_router.read(question, [atom]) if memory.token_router else None
-    return memory.compiler.gate(question, memory.store.codes([atom.id]), found).ranks[0]
+    route = Route(question, (RoutedAtom(atom, 0.0, reason="oracle"),))
+    return library.memory.gate(question, route).selected[0].rank_gates
 
 
 #: These systems by their names.

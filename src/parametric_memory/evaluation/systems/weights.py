@@ -57,9 +57,8 @@ def _extracted(library: Library, route: Route, question: Question) -> Given:
             "copying spans: the memory has no token router; leave out the systems that copy (extract, extract_oracle), "
             "or train one for its key encoder with `pmem train router`"
         )
-    given = injected(library, route)
-    said = "" if given.abstained else router.extract(question.question, [one.atom for one in route.selected])
-    return replace(given, adapter=None, said=said)
+    said = "" if route.abstained else router.extract(question.question, [one.atom for one in route.selected])
+    return replace(_looked(library, route), said=said)
 
 
 def oracle_route(library: Library, question: Question) -> Route:
@@ -76,13 +75,17 @@ def to_atoms(library: Library, question: Question, chosen: Sequence[Atom]) -> Ro
 
 def injected(library: Library, route: Route, *, mode: Mode = "atoms") -> Given:
     """Return a route as what it gives: its atoms composed, and in the prompt what the mode shows of their sources."""
+    passages = tuple(library.memory.passages(route, mode))
+    return replace(_looked(library, route), passages=passages, adapter=library.memory.compose(route))
+
+
+def _looked(library: Library, route: Route) -> Given:
+    """Return a route as what it says of itself: the atoms that it stands on, and where it looked for them."""
     # Citations are part of an answer, so they are part of its time.
     library.memory.cite(route)
     routed = bool(route.rejected) or route.threshold > 0.0
     ranked = [one.atom for one in best_first(route, LOOKED)] if routed else []
     return Given(
-        passages=tuple(library.memory.passages(route, mode)),
-        adapter=library.memory.compose(route),
         atoms=tuple(one.atom.id for one in route.selected),
         abstained=route.abstained,
         confidence=route.confidence if routed else None,
