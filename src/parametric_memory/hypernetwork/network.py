@@ -185,23 +185,26 @@ class AtomHypernetwork(nn.Module):
         for layer in range(self.config.layers):
             speak = values[layer] + self.log_copy[layer].exp() * tokens
             start = self.log_start[layer].exp() * tokens
-            end, key = self._end(layer, speak, ending), codes @ keys[layer]
+            end = self._end(layer, ending)
             if gates is not None:
                 speak = gates[..., :T, None] * speak
                 start = (gates[..., None, T : 2 * T].to(start) @ start).to(speak)
-                if self.config.ends:
-                    speak, end = speak + gates[..., 2 * T :, None] * end, end[..., :0, :]
-            probe = probes[layer].expand(*start.shape[:-1], -1)
-            A = torch.cat([key, probe.to(codes), key[..., : end.shape[-2], :]], dim=-2)
-            made.append(LoraFactors(A, torch.cat([speak, start, end.to(speak)], dim=-2).transpose(-1, -2)))
+                if end is not None:
+                    speak = speak + gates[..., 2 * T :, None] * end
+            key, probe = codes @ keys[layer], probes[layer].expand(*start.shape[:-1], -1)
+            A, B = [key, probe.to(codes)], [speak, start]
+            if end is not None and gates is None:
+                A.append(key)
+                B.append(end.to(speak).expand_as(speak))
+            made.append(LoraFactors(torch.cat(A, dim=-2), torch.cat(B, dim=-2).transpose(-1, -2)))
         return made
 
-    def _end(self, layer: int, speak: Tensor, ending: Tensor | None) -> Tensor:
-        """Return what a layer's ending ranks say, (..., T, d_model), or (..., 0, d_model) if there are none."""
+    def _end(self, layer: int, ending: Tensor | None) -> Tensor | None:
+        """Return what each of a layer's ending ranks says, (d_model,); None if there are none."""
         if not self.config.ends:
-            return speak[..., :0, :]
+            return None
         assert ending is not None, "a network with ending ranks has to know what ends a turn"
-        return (self.log_end[layer].exp() * ending).expand_as(speak)
+        return self.log_end[layer].exp() * ending
 
     def _keys(self) -> tuple[Tensor, Tensor]:
         """Return W^A and the probe of every layer, for inputs of any norm, orthogonal to the sink."""

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
+from parametric_memory.adapters.spec import fingerprint
 from parametric_memory.errors import CheckpointError, UnsupportedModelError
 from parametric_memory.hypernetwork.checkpoint import read_reranking
 from parametric_memory.routing.key_encoders import quietly
@@ -139,15 +140,6 @@ def begin(folder: Path | str, *, frozen: int) -> tuple[SpanNetwork, Tokenizer]:
     encoder.embeddings.requires_grad_(False)
     layers[:frozen].requires_grad_(False)
     return SpanNetwork(encoder), tokenizer
-
-
-def fingerprint(encoder: nn.Module) -> str:
-    """Return 12 hex characters that tell an encoder's weights."""
-    digest = hashlib.blake2b(digest_size=6)
-    for name, tensor in sorted(encoder.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def load_weights(network: SpanNetwork, folder: Path) -> str:

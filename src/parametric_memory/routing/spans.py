@@ -58,10 +58,6 @@ class SpanScores:
         """Return the logarithm of the softmax's denominator: of all spans and of nothing, whose score is 0."""
         return torch.cat([self.scores.flatten(), self.scores.new_zeros(1)]).logsumexp(dim=0)
 
-    def of_pairs(self) -> Tensor:
-        """Return the log-odds that a pair's atom holds the answer, (pairs,)."""
-        return self.scores.flatten(1).logsumexp(dim=1)
-
 
 class SpanNetwork(nn.Module):
     """A text encoder with two heads: where the answer starts and ends, and whether the atom has one at all."""

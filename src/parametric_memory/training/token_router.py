@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
+from parametric_memory.adapters.spec import fingerprint
 from parametric_memory.backends import BUILTIN_KEY_ENCODER
 from parametric_memory.backends.models import resolve_key_encoder
 from parametric_memory.errors import TrainingError
 from parametric_memory.routing.span_router import (
     Provenance,
     begin,
-    fingerprint,
     load_weights,
     save_token_router,
 )

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from parametric_memory.adapters import dense, spec_for
+from parametric_memory.adapters.spec import fingerprint
 from parametric_memory.backends import HuggingFaceBackend
 from parametric_memory.compilers import DistillationCompiler, DocumentCompiler
 from parametric_memory.config import (
@@ -26,7 +27,6 @@ from parametric_memory.routing import span_router
 from parametric_memory.routing.span_router import (
     Provenance,
     begin,
-    fingerprint,
     load_token_router,
     save_token_router,
 )

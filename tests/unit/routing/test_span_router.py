@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from parametric_memory.adapters.spec import fingerprint
 from parametric_memory.errors import CheckpointError
 from parametric_memory.hypernetwork.checkpoint import save_reranking
 from parametric_memory.protocols import TokenRouter
@@ -12,7 +13,6 @@ from parametric_memory.routing import span_router
 from parametric_memory.routing.span_router import (
     Provenance,
     begin,
-    fingerprint,
     load_token_router,
     save_token_router,
     shipped_token_router,

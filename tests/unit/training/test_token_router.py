@@ -7,8 +7,9 @@ import random
 import pytest
 import torch
 
+from parametric_memory.adapters.spec import fingerprint
 from parametric_memory.errors import CheckpointError, TrainingError
-from parametric_memory.routing.span_router import begin, fingerprint, load_token_router
+from parametric_memory.routing.span_router import begin, load_token_router
 from parametric_memory.routing.spans import SpanScores
 from parametric_memory.testing.doubles import tiny_encoder
 from parametric_memory.training import TokenRouterConfig, train_token_router
