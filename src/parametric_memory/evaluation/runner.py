@@ -288,7 +288,7 @@ def _signatures(
         questions: By dataset.
         systems: By name, what their answers depend on beside that.
     """
-    signed = {}
+    signed: dict[tuple[str, str, str], str] = {}
     for name, asked in questions.items():
         for system, more in systems.items():
             for batch in _batches(asked):
