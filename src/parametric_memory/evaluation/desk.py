@@ -7,11 +7,13 @@ A desk fills memories and answers questions; what is asked, in which order, and 
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -170,8 +172,16 @@ def desk_in_process(
 def _make_desk(open_memory: OpenMemory, root: Path, sheets: tuple[Sheet, ...], setting: Setting, threads: int) -> None:
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     _desks.append(Desk(open_memory(root), sheets, setting))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that made it has ended: killed, that one could not say so."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _call(method: str, given: Sequence[Any]) -> Any:
