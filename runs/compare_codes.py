@@ -51,16 +51,10 @@ def answered(path: Path, questions: list[Question], *, exact: bool) -> list[floa
     with ParametricMemory.from_pretrained(path=path) as built_in:
         backend, compiler = built_in.backend, built_in.compiler
         built_in.reset()
-        memory = ParametricMemory(
-            backend=backend,
-            compiler=HypernetworkCompiler(
-                backend.model, backend.tokenizer, compiler.checkpoint, fingerprint=backend.fingerprint, exact=exact
-            ),
-            key_encoder=built_in.key_encoder,
-            token_router=built_in.token_router,
-            prompt=built_in.prompt,
-            path=path / "asked",
+        of_these = HypernetworkCompiler(
+            backend.model, backend.tokenizer, compiler.checkpoint, fingerprint=backend.fingerprint, exact=exact
         )
+        memory = built_in.beside(path / "asked", compiler=of_these)
         for question in {question.doc_id: question for question in questions}.values():
             memory.add(
                 Document.of(question.document, source=question.doc_id, title=question.title, metadata=scope(question))

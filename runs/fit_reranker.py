@@ -2,11 +2,13 @@
 
     OMP_NUM_THREADS=1 python runs/fit_reranker.py --data DIR --out runs/out/reranker
 
-Paragraphs of the articles that training holds out (see `parametric_memory.training.data.held_out`) are added to a
-memory: training has seen none of them. Questions are put to all of it, one in four also to a shard of some 40 atoms:
-those it can answer; (a) those of paragraphs that are not in it; (c) the answerable ones again as if the gold sentence
-were not there. What is found of a case is appended to ``cases.jsonl`` and never computed twice: a run that was stopped
-goes on, and a larger one adds to it. Half of the articles fit the weights, the other half is reported on.
+Documents that training holds out (see `parametric_memory.training.data.held_out`), of all kinds of data that it reads,
+are added to a memory: training has seen none of them. Questions are put to all of it, one in four also to a shard of
+some 40 atoms: those it can answer; (a) those of documents that are not in it; (b) those that nothing answers, as the
+data has it; (c) the answerable ones again as if the sentences that answer were not there. What is found of a case is
+appended to ``cases.jsonl`` and never computed twice: a run that was stopped goes on, and a larger one adds to it. Half
+of the documents fit the weights, the other half is reported on. Of the memory's atoms only those are compiled whose
+adapters are asked for (see `parametric_memory.evaluation.probes.thrift`).
 
 Prints tables and writes ``report.json``. With ``--write`` the weights go into the token router's folder, if both
 kinds of evidence together beat similarity on the held-out half; a memory then reranks by them. With
@@ -29,10 +31,12 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import minimize
+from scipy.special import logsumexp
 
 from parametric_memory.backends import BUILTIN_KEY_ENCODER
 from parametric_memory.compilers import HypernetworkCompiler
-from parametric_memory.config import MemoryConfig, RoutingConfig, StoreConfig
+from parametric_memory.config import MemoryConfig, RoutingConfig
+from parametric_memory.evaluation.probes.thrift import thrifty
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import save_reranking, shipped_checkpoint
 from parametric_memory.hypernetwork.states import module_inputs
@@ -42,27 +46,31 @@ from parametric_memory.routing.fusion import most_similar, scores
 from parametric_memory.routing.reranking import RerankingWeights, gate_features
 from parametric_memory.routing.selection import probability, select
 from parametric_memory.routing.span_router import shipped_token_router
-from parametric_memory.training.alignment import find
-from parametric_memory.training.data import held_out, read_rows
-from parametric_memory.types import Atom, AtomCode, AtomGates, Document, stable_id
+from parametric_memory.training.corpus import Corpus, Example
+from parametric_memory.training.data import read_corpus
+from parametric_memory.types import Atom, AtomCode, AtomGates, Document, Span, stable_id
 
-FILES = ("squad1.1.train", "squad1.1_train_more.train", "squad2.0.train")
-KINDS = ("answerable", "a", "c")
+KINDS = ("answerable", "a", "b", "c")
 #: Atoms of a shard, roughly; one question in so many is put to one.
 SHARD, SHARDED = 40, 4
 KS = (1, 2, 4, 8)
 #: How much each kind of question counts in the fit.
-SHARES = {"answerable": 0.5, "a": 0.25, "c": 0.25}
+SHARES = {"answerable": 0.5, "a": 0.2, "b": 0.1, "c": 0.2}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question about a paragraph, and its answers."""
+    """A question of the corpus.
 
-    article: str
-    paragraph: str
+    Attributes:
+        documents: Numbers of those that it stands on, or seems to; the first is where it belongs.
+        golds: Sentences that answer it, by document and place in its text; none if nothing does.
+    """
+
+    documents: tuple[int, ...]
     question: str
-    answers: tuple[str, ...]
+    answer: str
+    golds: tuple[tuple[int, Span], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class Case:
     """A question put to a memory, and what is known of each candidate that was read.
 
     Attributes:
-        gold: Number of the candidate that answers; -1 if it is not among them.
+        golds: Numbers of the candidates that answer.
         similarity: The similarity router's log-odds.
         share: Probability that it answers, over all candidates at once.
         nothing: Probability that no candidate does.
@@ -79,14 +87,14 @@ class Case:
     """
 
     key: str
-    article: str
+    document: str
     kind: str
     size: str
     question: str
     answer: str
     atoms: list[str]
     statements: list[str]
-    gold: int
+    golds: list[int]
     dense: list[float]
     lexical: list[float]
     similarity: list[float]
@@ -99,35 +107,44 @@ class Case:
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def read_questions(data: Path, *, everything: bool) -> dict[str, list[Asked]]:
-    """Return questions by paragraph, in an order that depends on nothing else; of held-out articles, or of all."""
-    found: dict[str, dict[str, Asked]] = defaultdict(dict)
-    for name in FILES:
-        path = data / f"{name}.jsonl.gz"
-        for row in read_rows(path) if path.is_file() else ():
-            title, text = row["title"] or "", row["document"]
-            answers = tuple(" ".join(answer.split()).strip(" .,;:") for answer in row["answers"])
-            if answers and (everything or held_out(text, title=title)):
-                # A paragraph without a title is an article of its own.
-                asked = Asked(title or stable_id(text), text, row["question"], answers)
-                found[text].setdefault(row["question"], asked)
-    return {
-        text: sorted(found[text].values(), key=lambda asked: stable_id(asked.question))
-        for text in sorted(found, key=lambda text: stable_id("order", text))
-    }
+def read_questions(corpus: Corpus, *, everything: bool) -> list[Asked]:
+    """Return a corpus's questions, those that training holds out or all, in an order that depends on nothing else."""
+    examples = [*corpus.validation, *(corpus.train if everything else ())]
+    asked = [_asked(corpus, example) for example in examples if example.golds or example.look_alikes]
+    return sorted(asked, key=lambda one: stable_id("order", str(one.documents), one.question))
+
+
+def _asked(corpus: Corpus, example: Example) -> Asked:
+    stands_on = [corpus.document_of[atom] for atom in (*example.golds, *example.look_alikes)]
+    golds = tuple((corpus.document_of[atom], _place(corpus, atom)) for atom in example.golds)
+    return Asked(tuple(dict.fromkeys(stands_on)), example.question, example.answer, golds)
+
+
+def _text(corpus: Corpus, document: int) -> str:
+    return " ".join(corpus.texts[atom] for atom in corpus.documents[document])
+
+
+def _place(corpus: Corpus, atom: int) -> Span:
+    """Return where a sentence stands in its document's text."""
+    before = range(corpus.documents[corpus.document_of[atom]].start, atom)
+    begin = sum(len(corpus.texts[other]) + 1 for other in before)
+    return Span(begin, begin + len(corpus.texts[atom]))
 
 
 class Gatherer:
     """Puts questions to a memory and notes what every ranking needs.
 
     Args:
-        memory: Holds the paragraphs; its compiler has gates.
+        memory: Holds the documents.
+        compiler: Its own, that has gates.
+        held: The ids of the memory's documents, by their number in the corpus.
         salt: What else a case depends on.
     """
 
-    def __init__(self, memory: ParametricMemory, *, salt: str) -> None:
-        assert isinstance(memory.compiler, HypernetworkCompiler)
-        self.memory, self.compiler, self._salt = memory, memory.compiler, salt
+    def __init__(
+        self, memory: ParametricMemory, compiler: HypernetworkCompiler, held: Mapping[int, str], *, salt: str
+    ) -> None:
+        self.memory, self.compiler, self._held, self._salt = memory, compiler, held, salt
         self._of: dict[str, list[Atom]] = defaultdict(list)
         for atom in memory.store.atoms():
             self._of[atom.document_id].append(atom)
@@ -137,30 +154,33 @@ class Gatherer:
                 self._shards.append([])
             self._shards[-1].append(document)
 
-    def plan(self, asked: Sequence[Asked], others: Sequence[Asked]) -> Iterator[tuple[Asked, str, str, Atom | None]]:
-        """Yield (question, kind, size, gold atom) of every case, questions in an order that is a fair sample."""
-        golds = {one: self._gold(one) for one in asked}
-        for one in sorted((*asked, *others), key=lambda one: stable_id("plan", one.question)):
+    def plan(self, asked: Sequence[Asked]) -> Iterator[tuple[Asked, str, str, list[Atom]]]:
+        """Yield (question, kind, size, atoms that answer) of every case; any first so many are a fair sample."""
+        for one in sorted(asked, key=lambda one: stable_id("plan", one.question)):
+            inside = [document in self._held for document in one.documents]
             sizes = ("all", "shard") if int(stable_id("size", one.question)[:8], 16) % SHARDED == 0 else ("all",)
             for size in sizes:
-                if one not in golds:
-                    yield one, "a", size, None
-                elif golds[one] is not None:
-                    yield one, "answerable", size, golds[one]
-                    yield one, "c", size, golds[one]
+                if not any(inside):
+                    yield one, "a", size, []
+                elif not one.golds:
+                    yield one, "b", size, []
+                elif all(inside) and (golds := self._golds(one)):
+                    yield one, "answerable", size, golds
+                    yield one, "c", size, golds
 
     def key(self, one: Asked, kind: str, size: str) -> str:
         """Return what names a case: another memory, compiler or setting gives another."""
         reader = self.memory.token_router or self.compiler
-        return stable_id(self._salt, str(len(self._of)), reader.name, one.paragraph, one.question, kind, size)
+        return stable_id(self._salt, str(len(self._of)), reader.name, str(one.documents), one.question, kind, size)
 
-    def case(self, one: Asked, kind: str, size: str, gold: Atom | None, *, energy: bool) -> Case:
+    def case(self, one: Asked, kind: str, size: str, golds: Sequence[Atom], *, energy: bool) -> Case:
         """Return everything that is known of a case."""
         routing = self.memory.config.routing
         query = self.memory.encode_query(one.question)
-        found = self.memory.candidates(query, filters=self._shard(one, gold) if size == "shard" else None)
-        if kind == "c" and gold is not None:
-            found = [candidate for candidate in found if candidate.atom.id != gold.id]
+        found = self.memory.candidates(query, filters=self._shard(one) if size == "shard" else None)
+        answering = {atom.id for atom in golds}
+        if kind == "c":
+            found = [candidate for candidate in found if candidate.atom.id not in answering]
         read = most_similar(one.question, found, routing, count=routing.reranked)
         ids = [candidate.atom.id for candidate in read]
         begun = time.process_time()
@@ -168,14 +188,14 @@ class Gatherer:
         done = time.process_time()
         return Case(
             key=self.key(one, kind, size),
-            article=one.article,
+            document=str(one.documents[0]),
             kind=kind,
             size=size,
             question=one.question,
-            answer=one.answers[0],
+            answer=one.answer,
             atoms=ids,
             statements=[candidate.atom.statement for candidate in read],
-            gold=ids.index(gold.id) if gold is not None and gold.id in ids else -1,
+            golds=[number for number, id_ in enumerate(ids) if id_ in answering],
             dense=[round(candidate.dense, 5) for candidate in read],
             lexical=[round(candidate.lexical, 4) for candidate in read],
             similarity=[round(value, 4) for value in scores(one.question, read, routing)],
@@ -185,15 +205,18 @@ class Gatherer:
             seconds=done - begun,
         )
 
-    def _gold(self, one: Asked) -> Atom | None:
-        """Return the only atom of a question's paragraph that holds an answer; None if one cannot tell which."""
-        atoms = self._of.get(Document.of(one.paragraph).id, ())
-        golds = [atom for atom in atoms if any(find(answer, atom.text) for answer in one.answers)]
-        return golds[0] if len(golds) == 1 else None
+    def _golds(self, one: Asked) -> list[Atom]:
+        """Return the atoms that were made of the sentences that answer."""
+        return [
+            atom
+            for document, place in one.golds
+            for atom in self._of[self._held[document]]
+            if atom.span.start < place.end and place.start < atom.span.end
+        ]
 
-    def _shard(self, one: Asked, gold: Atom | None) -> Mapping[str, Sequence[str]]:
+    def _shard(self, one: Asked) -> Mapping[str, Sequence[str]]:
         number = int(stable_id(one.question)[:8], 16) % len(self._shards)
-        home = gold.document_id if gold else self._shards[number][0]
+        home = self._held.get(one.documents[0], self._shards[number][0])
         return {"document_id": next(shard for shard in self._shards if home in shard)}
 
     @torch.inference_mode()
@@ -215,35 +238,42 @@ class Gatherer:
         return energies
 
 
-def gather(arguments: argparse.Namespace, memory: ParametricMemory) -> list[Case]:
-    """Add what is missing to ``cases.jsonl`` and return all that was planned."""
-    paragraphs = read_questions(arguments.data, everything=arguments.everything)
-    texts = list(paragraphs)
-    # Every third paragraph stays outside, for questions that nothing answers.
-    inside = [text for number, text in enumerate(texts) if number % 3][: arguments.paragraphs]
-    outside = texts[::3][: arguments.paragraphs]
-    for number, text in enumerate(inside):
-        article = paragraphs[text][0].article
-        title = "" if article == stable_id(text) else article.replace("_", " ")
-        if errors := memory.add(Document.of(text, title=title))["errors"]:
+def add(memory: ParametricMemory, corpus: Corpus, documents: Sequence[int]) -> dict[int, str]:
+    """Add documents of a corpus to a memory; return the id of each."""
+    held = {}
+    for number, document in enumerate(documents):
+        made = Document.of(_text(corpus, document), title=corpus.contexts[document])
+        if errors := memory.add(made)["errors"]:
             print("left out:", errors, flush=True)
-        if number % 50 == 49:
-            print(f"added {number + 1} of {len(inside)} paragraphs", flush=True)
+            continue
+        held[document] = made.id
+        if number % 200 == 199:
+            print(f"added {number + 1} of {len(documents)} documents", flush=True)
+    return held
+
+
+def gather(arguments: argparse.Namespace, memory: ParametricMemory, compiler: HypernetworkCompiler) -> list[Case]:
+    """Add what is missing to ``cases.jsonl`` and return all that was planned."""
+    corpus = Corpus.load(arguments.data) if arguments.data.is_file() else read_corpus(arguments.data)
+    asked = read_questions(corpus, everything=arguments.everything)
+    documents = list(dict.fromkeys(document for one in asked for document in one.documents))
+    # Every fifth document stays outside, for questions that nothing answers.
+    held = add(memory, corpus, [document for n, document in enumerate(documents) if n % 5][: arguments.documents])
     settings = memory.config.routing
-    gatherer = Gatherer(memory, salt=f"{settings.candidates} {settings.neighbours} {settings.reranked}")
-    asked = [one for text in inside for one in paragraphs[text][: arguments.each]]
-    planned = list(gatherer.plan(asked, [paragraphs[text][0] for text in outside]))[: arguments.limit]
-    print(f"{memory.stats().atoms} atoms of {len(inside)} paragraphs, {len(planned)} cases", flush=True)
+    salt = f"{settings.candidates} {settings.neighbours} {settings.reranked}"
+    gatherer = Gatherer(memory, compiler, held, salt=salt)
+    planned = list(gatherer.plan(asked))[: arguments.limit]
+    print(f"{memory.stats().atoms} atoms of {len(held)} documents, {len(planned)} cases", flush=True)
     path = arguments.out / "cases.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     known = {row["key"]: Case(**row) for row in map(json.loads, lines)}
     cases = []
     with path.open("a", encoding="utf-8") as file:
-        for number, (one, kind, size, gold) in enumerate(planned):
+        for number, (one, kind, size, golds) in enumerate(planned):
             key = gatherer.key(one, kind, size)
             energy = kind == "answerable" and number < arguments.energy
             if key not in known or (energy and known[key].energy is None):
-                known[key] = gatherer.case(one, kind, size, gold, energy=energy)
+                known[key] = gatherer.case(one, kind, size, golds, energy=energy)
                 file.write(json.dumps(asdict(known[key]), ensure_ascii=False) + "\n")
                 file.flush()
             cases.append(known[key])
@@ -292,14 +322,14 @@ def fit(cases: Sequence[Case], evidence: Evidence) -> list[float]:
     kinds = [case.kind for case in cases]
     weights = np.array([SHARES[kind] / kinds.count(kind) for kind in kinds])
     # A gold sentence that was not found is neither there nor not there.
-    usable = [n for n, case in enumerate(cases) if case.kind != "answerable" or case.gold >= 0]
+    usable = [n for n, case in enumerate(cases) if case.kind != "answerable" or case.golds]
 
     def softmax_loss(parameters: np.ndarray) -> float:
         loss = 1e-3 * float(parameters @ parameters)
         for n in usable:
             values = np.append(rows[n] @ parameters[:-1], parameters[-1])
-            top = values.max()
-            loss += weights[n] * (math.log(np.exp(values - top).sum()) + top - values[cases[n].gold])
+            right = cases[n].golds if cases[n].kind == "answerable" else [-1]
+            loss += weights[n] * (logsumexp(values) - logsumexp(values[right]))
         return loss
 
     found = minimize(softmax_loss, np.zeros(rows[0].shape[1] + 1)).x[:-1]
@@ -322,9 +352,10 @@ def score(case: Case, evidence: Evidence, weights: Sequence[float]) -> list[floa
 # --- report -----------------------------------------------------------------------------------------------------------
 
 
-def rank_of(values: Sequence[float], gold: int) -> float:
-    """Return how many candidates are better than the gold one; none that was found is infinitely far."""
-    return sum(value > values[gold] for value in values) if gold >= 0 else math.inf
+def rank_of(values: Sequence[float], golds: Sequence[int]) -> float:
+    """Return how many candidates are better than the best gold one; if none was found, that is infinitely far."""
+    best = max((values[gold] for gold in golds), default=-math.inf)
+    return sum(value > best for value in values) if golds else math.inf
 
 
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float | None:
@@ -335,7 +366,7 @@ def auc(positive: Sequence[float], negative: Sequence[float]) -> float | None:
 
 def judged(cases: Sequence[Case], values: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Return what a ranking makes of cases: recall of the gold sentence, AUC by kind, log loss of the confidence."""
-    ranks = [rank_of(one, case.gold) for case, one in zip(cases, values, strict=True) if case.kind == "answerable"]
+    ranks = [rank_of(one, case.golds) for case, one in zip(cases, values, strict=True) if case.kind == "answerable"]
     best = {kind: [max(v) for c, v in zip(cases, values, strict=True) if c.kind == kind] for kind in KINDS}
     loss = sum(
         SHARES[kind] * float(np.mean(np.logaddexp(0.0, -x if kind == "answerable" else x)))
@@ -372,7 +403,7 @@ def routes(cases: Sequence[Case], values: Sequence[Sequence[float]]) -> dict[str
                 if case.kind == "answerable":
                     taken = [n for n in np.argsort(-np.array(one), kind="stable") if max(one) - one[n] <= margin]
                     lengths.append(len(taken[:longest]))
-                    held.append(case.gold in taken[:longest])
+                    held.append(not set(case.golds).isdisjoint(taken[:longest]))
             row[f"{longest}: length"], row["held" + " " * longest] = float(np.mean(lengths)), float(np.mean(held))
         rows[f"margin {margin}"] = row
     return rows
@@ -386,8 +417,8 @@ def first_of_route(cases: Sequence[Case]) -> dict[str, float]:
             order = np.argsort(-np.array(case.similarity), kind="stable")
             taken = [n for n in order if case.similarity[order[0]] - case.similarity[n] <= RoutingConfig().margin]
             taken = taken[: RoutingConfig().max_atoms]
-            by_score.append(taken[0] == case.gold)
-            by_share.append(max(taken, key=lambda n: case.share[n]) == case.gold)
+            by_score.append(taken[0] in case.golds)
+            by_share.append(max(taken, key=lambda n: case.share[n]) in case.golds)
     return {"by score": float(np.mean(by_score)), "by share": float(np.mean(by_share))}
 
 
@@ -401,9 +432,9 @@ def cross_encoder(name: str, cases: Sequence[Case]) -> Evidence:
 
 
 def compare(cases: Sequence[Case], rankings: Mapping[str, Evidence]) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """Fit on half of the articles, return what came of the other half, and the weights."""
-    half = {article: int(stable_id("half", article)[:8], 16) % 2 for article in {case.article for case in cases}}
-    train, held = ([case for case in cases if half[case.article] == number] for number in (0, 1))
+    """Fit on half of the documents, return what came of the other half, and the weights."""
+    half = {document: int(stable_id("half", document)[:8], 16) % 2 for document in {case.document for case in cases}}
+    train, held = ([case for case in cases if half[case.document] == number] for number in (0, 1))
     rows, weights = {}, {}
     for name, evidence in rankings.items():
         weights[name] = fit(train, evidence)
@@ -474,13 +505,14 @@ def believed_in(memory: ParametricMemory, arguments: argparse.Namespace) -> tupl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the question answering files")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of the training files, or what pmem train corpus made of it"
+    )
     parser.add_argument("--out", type=Path, required=True, help="keeps the memory, the cases and the report")
     parser.add_argument("--checkpoint", type=Path, help="folder of a hypernetwork; the one in the package")
     parser.add_argument("--token-router", help="folder of a token router; the one in the package; or none")
-    parser.add_argument("--everything", action="store_true", help="also articles that training reads")
-    parser.add_argument("--paragraphs", type=int, default=400, help="in the memory, and as many beside it")
-    parser.add_argument("--each", type=int, default=3, help="questions of a paragraph")
+    parser.add_argument("--everything", action="store_true", help="also documents that training reads")
+    parser.add_argument("--documents", type=int, help="at most, in the memory")
     parser.add_argument("--limit", type=int, help="cases")
     parser.add_argument("--candidates", type=int, default=RoutingConfig().candidates, help="of either search")
     parser.add_argument("--neighbours", type=int, default=RoutingConfig().neighbours, help="beside them")
@@ -496,11 +528,15 @@ def main() -> None:
     routing = RoutingConfig(
         candidates=arguments.candidates, neighbours=arguments.neighbours, reranked=arguments.reranked
     )
-    config = MemoryConfig(store=StoreConfig(index="numpy"), routing=routing, token_router=arguments.token_router)
-    with ParametricMemory.from_pretrained(
-        path=arguments.out / "memory", checkpoint=arguments.checkpoint, config=config
-    ) as memory:
-        cases = gather(arguments, memory)
+    config = MemoryConfig(routing=routing, token_router=arguments.token_router)
+    with (
+        ParametricMemory.from_pretrained(
+            path=arguments.out / "parts", checkpoint=arguments.checkpoint, config=config
+        ) as parts,
+        thrifty(parts, arguments.out / "memory") as memory,
+    ):
+        assert isinstance(parts.compiler, HypernetworkCompiler)
+        cases = gather(arguments, memory, parts.compiler)
         rankings = dict(RANKINGS)
         if arguments.cross_encoder:
             rankings["cross-encoder"] = cross_encoder(arguments.cross_encoder, cases)

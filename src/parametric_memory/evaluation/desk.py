@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +26,7 @@ from parametric_memory.evaluation.systems import (
     Place,
     Prediction,
     Setting,
+    exact_memory,
     holds_answer,
     scope,
 )
@@ -86,7 +87,7 @@ class Desk:
         """Return a sheet's memory; the one that was open before is closed."""
         if self._open is None or self._open[0] != sheet:
             self.close()
-            memory = _beside(self.parts, self._sheets[sheet].folder)
+            memory = exact_memory(self.parts, self._sheets[sheet].folder)
             self._open = sheet, Library(memory, setting=self._setting)
         return self._open[1]
 
@@ -123,24 +124,6 @@ def row(system: str, library: Library, question: Question, prediction: Predictio
         "document_chars": len(question.document),
         "id": question.id,
     }
-
-
-def _beside(memory: ParametricMemory, path: Path) -> ParametricMemory:
-    """Return a memory at another path that shares all parts of this one.
-
-    Its keys are searched exactly: an approximate index may find other atoms when it is built anew.
-    """
-    return ParametricMemory(
-        backend=memory.backend,
-        compiler=memory.compiler,
-        key_encoder=memory.key_encoder,
-        path=path,
-        router=memory.router,
-        token_router=memory.token_router,
-        extractor=memory.extractor,
-        prompt=memory.prompt,
-        config=replace(memory.config, store=replace(memory.config.store, index="numpy")),
-    )
 
 
 # ---------------------------------------------------------------- desks in processes of their own

@@ -187,6 +187,29 @@ class ParametricMemory:
             config=config,
         )
 
+    def beside(self, path: Path | str, **others: Any) -> Self:
+        """Return a memory at another path with the parts of this one: models are loaded once for both.
+
+        Args:
+            path: Folder of the other memory; made if it is not there.
+            others: Parts that the other one has of its own, named as when a memory is made of parts.
+
+        Raises:
+            AdapterMismatchError: If the memory at `path` was made with other parts.
+        """
+        parts: dict[str, Any] = {
+            "backend": self.backend,
+            "compiler": self.compiler,
+            "key_encoder": self.key_encoder,
+            "router": self.router,
+            "token_router": self.token_router,
+            "extractor": self.extractor,
+            "prompt": self.prompt,
+            "config": self.config,
+            "resolve": self.resolve,
+        }
+        return type(self)(path=path, **parts | others)
+
     # ---------------------------------------------------------------- the write path
 
     def add(

@@ -73,6 +73,18 @@ def test_the_gold_sentence_is_given_as_text_or_as_weights(library, questions):
     assert [p.knowledge_tokens for p in injected] == [0] * 4
 
 
+def test_the_gold_atom_stands_among_its_nearest_neighbours(library, questions):
+    answered = (system(name, library).answer(questions) for name in ("atoms_oracle", "atoms_among"))
+    for alone, among in zip(*answered, strict=True):
+        gold = library.memory.store.get(alone.atoms[0])
+        held = [atom.id for atom in library.memory.store.atoms_of(gold.document_id)]
+        assert among.atoms[0] == gold.id
+        assert len(among.atoms) == min(4, len(held))
+        near = sorted(abs(held.index(one) - held.index(gold.id)) for one in held)
+        assert [abs(held.index(one) - held.index(gold.id)) for one in among.atoms] == near[:4]
+        assert (among.abstained, among.knowledge_tokens) == (False, 0)
+
+
 def test_hybrids_and_the_short_rag_read_no_more_tokens_than_their_budget(library, questions, monkeypatch):
     for budget in (64, 24, 7):
         monkeypatch.setattr(library.memory, "config", replace(library.memory.config, snippet_tokens=budget))

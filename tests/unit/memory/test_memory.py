@@ -217,6 +217,24 @@ def test_a_reopened_memory_gives_the_same_answer(open_memory):
     assert again.verify() == []
 
 
+def test_a_memory_beside_another_has_its_models_and_holds_nothing_of_it(memory, tmp_path):
+    memory.add(BOB)
+    with memory.beside(tmp_path / "beside") as beside:
+        assert beside.backend is memory.backend
+        assert beside.config is memory.config
+        assert beside.stats().atoms == 0
+        beside.add(ADA)
+        assert [atom["memory"] for atom in beside.get_all()["results"]] == [ADA]
+    assert [atom["memory"] for atom in memory.get_all()["results"]] == [BOB]
+
+
+def test_a_memory_beside_another_may_have_parts_of_its_own(memory, tmp_path):
+    config = replace(memory.config, routing=replace(memory.config.routing, max_atoms=1))
+    with memory.beside(tmp_path / "beside", config=config, token_router=None) as beside:
+        assert (beside.config.routing.max_atoms, beside.token_router) == (1, None)
+        assert beside.compiler is memory.compiler
+
+
 def test_explain_gives_every_candidate_with_a_reason(memory):
     memory.add([ADA, BOB, "Cid paints doors."])
     route = memory.explain("Who keeps the red key of Hall 48?")

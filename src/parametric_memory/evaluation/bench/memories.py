@@ -156,17 +156,8 @@ def beside(memory: ParametricMemory, path: Path, *, index: str | None = None) ->
     routing = replace(memory.config.routing, abstain_below=0.0)
     store = replace(memory.config.store, index=index or memory.config.store.index)
     ours = isinstance(memory.router, SimilarityRouter | RerankingRouter)
-    return ParametricMemory(
-        backend=memory.backend,
-        compiler=memory.compiler,
-        key_encoder=memory.key_encoder,
-        token_router=memory.token_router,
-        path=path,
-        router=None if ours else memory.router,
-        extractor=memory.extractor,
-        prompt=memory.prompt,
-        config=replace(memory.config, routing=routing, store=store, unknown=None),
-    )
+    config = replace(memory.config, routing=routing, store=store, unknown=None)
+    return memory.beside(path, config=config, router=None if ours else memory.router)
 
 
 def dtype_of(name: str | None) -> torch.dtype | None:

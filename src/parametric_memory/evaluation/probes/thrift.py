@@ -7,15 +7,24 @@ has taken it, and a text that was encoded before is not encoded again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parametric_memory.evaluation.systems import exact_memory
+from parametric_memory.memory import ParametricMemory
 from parametric_memory.protocols import Compiler, GatingCompiler, KeyEncoder, RerankingCompiler
 from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, TokenGates
 
 #: Atoms before and after one that are compiled with it: its context, about as much as a window holds.
 NEIGHBOURS = 8
+
+
+def thrifty(memory: ParametricMemory, path: Path) -> ParametricMemory:
+    """Return a memory beside another one that does less work; its keys are searched exactly."""
+    others = {"compiler": DeferredCompiler(memory.compiler), "key_encoder": RememberingKeys(memory.key_encoder)}
+    return exact_memory(memory, path, **others)
 
 
 class DeferredCompiler:

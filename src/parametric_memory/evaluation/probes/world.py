@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import TypeAlias
@@ -19,8 +19,8 @@ from parametric_memory.evaluation.datasets import (
     read_questions,
     sample,
 )
-from parametric_memory.evaluation.probes.thrift import DeferredCompiler, RememberingKeys
-from parametric_memory.evaluation.systems import Library, Setting
+from parametric_memory.evaluation.probes.thrift import thrifty
+from parametric_memory.evaluation.systems import Library, Setting, exact_memory
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.types import Document, stable_id
 
@@ -143,20 +143,8 @@ class World:
             yield library
 
     def _beside(self, *, deferred: bool) -> ParametricMemory:
-        parts = self.parts
-        # Keys are searched exactly: an approximate index may find other atoms when it is built anew.
-        store = replace(parts.config.store, index="numpy")
-        return ParametricMemory(
-            backend=parts.backend,
-            compiler=DeferredCompiler(parts.compiler) if deferred else parts.compiler,
-            key_encoder=RememberingKeys(parts.key_encoder) if deferred else parts.key_encoder,
-            token_router=parts.token_router,
-            path=self.folder / str(next(self._numbers)),
-            router=parts.router,
-            extractor=parts.extractor,
-            prompt=parts.prompt,
-            config=replace(parts.config, store=store),
-        )
+        parts, path = self.parts, self.folder / str(next(self._numbers))
+        return thrifty(parts, path) if deferred else exact_memory(parts, path)
 
     def _shuffled(self, path: Path) -> list[CorpusDocument]:
         try:

@@ -35,12 +35,14 @@ SCORES = ("f1", "em", "containment")
 MEASURES = (*SCORES, "loglikelihood")
 #: The arms of which the better one stands for RAG where only one can.
 PLAIN_RAG = ("rag_bm25", "rag_dense")
-#: Ratios of mean token F1: ours to reading the same sentence, in the base's own style and in that of the answers; and
-#: what a perfect router would add.
+#: Ratios of mean token F1: ours to reading the same sentence, in the base's own style and in that of the answers; what
+#: neighbours cost, and what a perfect router would add.
 RATIOS = (
     ("atoms", "in_context"),
     ("atoms_oracle", "in_context"),
+    ("atoms_oracle", "in_context_few"),
     ("atoms_oracle", "reader"),
+    ("atoms_among", "atoms_oracle"),
     ("hybrid", "in_context"),
     ("atoms_oracle", "atoms"),
 )

@@ -46,6 +46,7 @@ KNOWN: dict[str, Entry] = {
     "atoms": Entry("weights", "", _GREEN, "o"),
     "atoms_or_base": Entry("weights", "", _GREEN, "D"),
     "atoms_oracle": Entry("weights", "", _GREEN, "s"),
+    "atoms_among": Entry("weights", "", _GREEN, "^"),
     "extract": Entry("other", "", _TEAL, "^"),
     "extract_oracle": Entry("other", "", _TEAL, "D"),
     "hybrid": Entry("both", "", _PINK, "o"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -135,15 +136,17 @@ def chunked_memory(memory: ParametricMemory, path: Path | None = None) -> Parame
     """
     compiler, prompt = chunk_compiler(memory)
     digest = compiler.name.partition(":")[2]
-    return ParametricMemory(
-        backend=memory.backend,
-        compiler=compiler,
-        key_encoder=memory.key_encoder,
-        path=path or memory.store.path.with_name(f"{memory.store.path.name}-chunks-{digest}"),
-        router=memory.router,
-        prompt=prompt,
-        config=memory.config,
-    )
+    path = path or memory.store.path.with_name(f"{memory.store.path.name}-chunks-{digest}")
+    return memory.beside(path, compiler=compiler, token_router=None, extractor=None, prompt=prompt)
+
+
+def exact_memory(memory: ParametricMemory, path: Path, **others: Any) -> ParametricMemory:
+    """Return a memory beside another one whose keys are searched exactly.
+
+    An approximate index may find other atoms when it is built anew.
+    """
+    store = replace(memory.config.store, index="numpy")
+    return memory.beside(path, config=replace(memory.config, store=store), **others)
 
 
 def chunk_compiler(memory: ParametricMemory) -> tuple[Compiler, PromptConfig]:

@@ -14,6 +14,9 @@ from parametric_memory.memory.answers import best_first
 from parametric_memory.routing.span_router import SpanRouter
 from parametric_memory.types import Atom, Route, RoutedAtom
 
+#: Atoms beside the right one, where it stands among its neighbours.
+NEIGHBOURS = 3
+
 
 def atoms(library: Library, questions: Sequence[Question]) -> list[Given]:
     """Inject the routed atoms; abstain if there are none."""
@@ -28,6 +31,11 @@ def atoms_or_base(library: Library, questions: Sequence[Question]) -> list[Given
 def atoms_oracle(library: Library, questions: Sequence[Question]) -> list[Given]:
     """Inject the gold sentence's atom: the compiler without the router."""
     return [injected(library, oracle_route(library, question)) for question in questions]
+
+
+def atoms_among(library: Library, questions: Sequence[Question]) -> list[Given]:
+    """Inject the gold sentence's atom among its neighbours: how well the right tokens are found, and believed."""
+    return [injected(library, to_atoms(library, question, _among(library, question))) for question in questions]
 
 
 def hybrid(library: Library, questions: Sequence[Question]) -> list[Given]:
@@ -65,6 +73,17 @@ def oracle_route(library: Library, question: Question) -> Route:
     """Return the route to the gold sentence's atom alone, gates included."""
     gold = library.gold(question)
     return to_atoms(library, question, [gold] if gold else [])
+
+
+def _among(library: Library, question: Question) -> list[Atom]:
+    """Return the gold sentence's atom, and the `NEIGHBOURS` nearest ones of its document."""
+    gold = library.gold(question)
+    if gold is None:
+        return []
+    atoms = library.memory.store.atoms_of(gold.document_id)
+    place = next(number for number, atom in enumerate(atoms) if atom.id == gold.id)
+    nearest = sorted(range(len(atoms)), key=lambda number: abs(number - place))
+    return [atoms[number] for number in nearest[: NEIGHBOURS + 1]]
 
 
 def to_atoms(library: Library, question: Question, chosen: Sequence[Atom]) -> Route:
