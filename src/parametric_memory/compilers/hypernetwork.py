@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Any, TypeAlias
 
 import torch
@@ -22,17 +22,16 @@ from parametric_memory.compilers.checks import failure, refuse_empty, refuse_for
 from parametric_memory.errors import CheckpointError, CorruptAdapterError
 from parametric_memory.hypernetwork.chat import end_of_turn, prompt_ids
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
+from parametric_memory.hypernetwork.locating import gates_of, token_spans
 from parametric_memory.hypernetwork.network import AtomHypernetwork, Gates, directions, features, question_features
 from parametric_memory.hypernetwork.states import batches, pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
-from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, Span, TokenGates, TokenShare
+from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, TokenGates, TokenShare
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
 #: Questions whose states are kept: an ask gates its candidates and then its route.
 _QUESTIONS = 8
-#: A token router is not believed to be surer than this that nothing answers.
-LEAST_ANSWERED = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ class HypernetworkCompiler:
         us, tokens = zip(*map(self._decode, codes), strict=True)
         spans = token_spans(self._tokenizer, tokens)
         if found is not None and all(map(len, spans)):
-            return replace(found, ranks=self._ranks(found, spans))
+            return replace(found, ranks=self._split_ranks(gates_of(found, spans), [len(own) for own in spans]))
         lengths = [len(u) for u in us]
         asked = self._read(question)
         seen = torch.ones(asked.shape[:2], dtype=torch.bool, device=self._device)
@@ -161,21 +160,6 @@ class HypernetworkCompiler:
             nothing=float(gates.inside[0, -1].exp()),
             tokens=tuple(tuple(map(TokenShare, own, share.tolist())) for own, share in zip(spans, shares, strict=True)),
         )
-
-    def _ranks(self, found: TokenGates, spans: Sequence[Sequence[Span]]) -> tuple[tuple[float, ...], ...]:
-        """Return one weight per rank of each atom, given where its tokens stand and what was found there.
-
-        The router has decided that these atoms are to answer, so they speak as loudly as if one of them did; unless it
-        is more likely that none does: the less likely they are, the fainter.
-        """
-        seen = [shares_at(own, tokens) for own, tokens in zip(spans, found.tokens, strict=True)]
-        answered = max(1.0 - found.nothing, LEAST_ANSWERED)
-        loudness = min(1.0, 2.0 * answered)
-        columns = (
-            torch.tensor([[*(share / answered * loudness for share in chain(*column)), 1.0 - loudness]]).log()
-            for column in zip(*seen, strict=True)
-        )
-        return self._split_ranks(Gates(*columns), [len(own) for own in spans])
 
     def _split_ranks(self, gates: Gates, lengths: Sequence[int]) -> tuple[tuple[float, ...], ...]:
         """Return each atom's weights, first of all its continuing ranks; those of a network stand kind by kind."""
@@ -263,39 +247,3 @@ def _split(together: LoraFactors, lengths: Sequence[int], kinds: int) -> list[Lo
     A = zip(*(kind.split_with_sizes(lengths) for kind in together.A.chunk(kinds)), strict=True)
     B = zip(*(kind.split_with_sizes(lengths, dim=1) for kind in together.B.chunk(kinds, dim=1)), strict=True)
     return [LoraFactors(torch.cat(a), torch.cat(b, dim=1)) for a, b in zip(A, B, strict=True)]
-
-
-def shares_at(spans: Sequence[Span], found: Sequence[TokenShare]) -> tuple[list[float], list[float], list[float]]:
-    """Return the probability of some tokens to be part of the answer, its first, and the first one behind it.
-
-    Args:
-        spans: Where they stand, in reading order.
-        found: What is known of other tokens of the same text: one may cover several of these, and the reverse.
-    """
-    inside, start, after = ([0.0] * len(spans) for _ in range(3))
-    for token in found:
-        on = [n for n, span in enumerate(spans) if span.start < token.span.end and span.end > token.span.start]
-        for number in on:
-            inside[number] = max(inside[number], token.share)
-        if on:
-            start[on[0]] += token.start
-        if on and on[-1] + 1 < len(spans):
-            after[on[-1] + 1] += token.end
-    return inside, start, after
-
-
-def token_spans(tokenizer: Tokenizer, tokens: Sequence[Tensor]) -> list[list[Span]]:
-    """Return where each token of atoms' texts stands in the text; nothing for an atom whose tokens do not say.
-
-    Args:
-        tokenizer: The base model's.
-        tokens: Token ids per atom, (T,), as `atom_ids` gave them.
-    """
-    if not getattr(tokenizer, "is_fast", False):
-        return [[] for _ in tokens]
-    ids = [one.tolist() for one in tokens]
-    texts = tokenizer.batch_decode(ids, clean_up_tokenization_spaces=False)
-    read = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
-    # Each text stood behind a space.
-    places = [[Span(max(0, start - 1), max(0, end - 1)) for start, end in found] for found in read["offset_mapping"]]
-    return [spans if again == own else [] for spans, again, own in zip(places, read["input_ids"], ids, strict=True)]

@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from parametric_memory.adapters.spec import fingerprint
 from parametric_memory.errors import CheckpointError, UnsupportedModelError
 from parametric_memory.hypernetwork.checkpoint import read_reranking
 from parametric_memory.routing.key_encoders import quietly
-from parametric_memory.routing.spans import Pair, SpanNetwork, Tokenizer, inside, pairs_of
+from parametric_memory.routing.spans import Pair, SpanNetwork, SpanScores, Tokenizer, inside, pairs_of
 from parametric_memory.types import Atom, TokenGates, TokenShare
 
 FORMAT = 1
@@ -84,17 +85,19 @@ class SpanRouter:
     @torch.inference_mode()
     def read(self, question: str, atoms: Sequence[Atom]) -> TokenGates:
         """Return which tokens of these atoms answer the question, among all of them at once; without ranks."""
-        if not atoms:
-            return TokenGates((), (), 1.0)
-        pairs = self._pairs(question, atoms)
-        probabilities, nothing = self._network(pairs).probabilities()
-        shares = probabilities.sum(dim=(1, 2)).tolist()
-        within = inside(probabilities).tolist()
-        starts, ends = (probabilities.sum(dim=dim).tolist() for dim in (2, 1))
-        tokens = tuple(
-            tuple(map(TokenShare, pair.spans, *found)) for pair, *found in zip(pairs, within, starts, ends, strict=True)
-        )
-        return TokenGates((), tuple(shares), float(nothing), tokens)
+        return self.read_texts([(question, [(atom.text, _context(atom)) for atom in atoms])])[0]
+
+    @torch.inference_mode()
+    def read_texts(self, asked: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[TokenGates]:
+        """Return what `read` does for each of several questions, read together.
+
+        Args:
+            asked: Each with the text and the context of its atoms.
+        """
+        pairs = [pairs_of(self._tokenizer, question, *zip(*texts, strict=True)) for question, texts in asked if texts]
+        scores = self._network(list(chain(*pairs))).scores.split([len(own) for own in pairs]) if pairs else ()
+        found = map(_token_gates, pairs, map(SpanScores, scores))
+        return [next(found) if texts else TokenGates((), (), 1.0) for _, texts in asked]
 
     @torch.inference_mode()
     def extract(self, question: str, atoms: Sequence[Atom]) -> str:
@@ -110,6 +113,18 @@ class SpanRouter:
     def _pairs(self, question: str, atoms: Sequence[Atom]) -> list[Pair]:
         contexts = [_context(atom) for atom in atoms]
         return pairs_of(self._tokenizer, question, [atom.text for atom in atoms], contexts)
+
+
+def _token_gates(pairs: Sequence[Pair], scores: SpanScores) -> TokenGates:
+    """Return what scores of some pairs say of their tokens, and of each of them."""
+    probabilities, nothing = scores.probabilities()
+    shares = probabilities.sum(dim=(1, 2)).tolist()
+    within = inside(probabilities).tolist()
+    starts, ends = (probabilities.sum(dim=dim).tolist() for dim in (2, 1))
+    tokens = tuple(
+        tuple(map(TokenShare, pair.spans, *found)) for pair, *found in zip(pairs, within, starts, ends, strict=True)
+    )
+    return TokenGates((), tuple(shares), float(nothing), tokens)
 
 
 def _context(atom: Atom) -> str:

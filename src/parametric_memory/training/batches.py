@@ -24,6 +24,7 @@ class Batch:
 
     Attributes:
         numbers: The exercises' numbers.
+        atoms: Each row's atoms, in the order in which their tokens stand in `routes`.
         window_numbers: The windows' numbers.
         window_ids: (W, Tw) token ids, right-padded.
         window_mask: (W, Tw) bool.
@@ -45,6 +46,7 @@ class Batch:
     """
 
     numbers: list[int]
+    atoms: list[list[int]]
     window_numbers: list[int]
     window_ids: Tensor
     window_mask: Tensor
@@ -110,6 +112,7 @@ def collate(
     ids, mask = pad([torch.tensor(item.read) for item in items])
     return Batch(
         numbers=list(numbers),
+        atoms=routes,
         window_numbers=windows,
         window_ids=window_ids,
         window_mask=window_mask,

@@ -160,8 +160,9 @@ class TrainingConfig(Table):
         floored: They keep a floor.
         starts: Starting ranks speak.
         ends: There are ending ranks (see `HypernetworkConfig`).
-        located: Ranks are weighed by where the answer stands, as a token router would find it, so that they learn to
-            say it and not to find it; else by the network's own gates.
+        gates: What ranks are weighed by: the network's ``own`` gates; where the answer stands, as it is ``told``; or
+            what a token ``router`` finds. By the last two they learn to say an answer and not to find it.
+        token_router: Folder of that token router; None for the one in the package.
         question_words: Gates read questions as atoms are read, with their tokens' embeddings.
         contextual: Atoms are read in windows of their document; else each by itself.
         cache: States of the frozen lower layers are kept on disk; else computed for every batch. None: kept on a CPU.
@@ -189,7 +190,8 @@ class TrainingConfig(Table):
     floored: bool = True
     starts: bool = True
     ends: bool = False
-    located: bool = False
+    gates: Literal["own", "told", "router"] = "own"
+    token_router: str | None = None
     question_words: bool = False
     contextual: bool = True
     cache: bool | None = None

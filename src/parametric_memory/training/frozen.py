@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from parametric_memory.hypernetwork.checkpoint import NetworkConfig
+from parametric_memory.hypernetwork.network import Gates
 from parametric_memory.hypernetwork.states import batches, pad, states_at
 from parametric_memory.training.batches import Batch
 from parametric_memory.training.exercises import Exercises
+from parametric_memory.training.locating import Locate
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +30,25 @@ class States:
     Attributes:
         questions: Per layer (rows, Tq, d_model).
         windows: Per layer (W, Tw, d_model).
+        gates: What ranks are to be weighed by in place of the network's own gates, if they are.
     """
 
     questions: dict[int, Tensor]
     windows: dict[int, Tensor]
+    gates: Gates | None = None
 
 
 class Frozen:
     """Reads batches with the frozen layers."""
 
     def __init__(
-        self, model: nn.Module, config: NetworkConfig, exercises: Exercises, *, cache: Path | None = None
+        self,
+        model: nn.Module,
+        config: NetworkConfig,
+        exercises: Exercises,
+        *,
+        cache: Path | None = None,
+        locate: Locate | None = None,
     ) -> None:
         """Take what is read.
 
@@ -47,7 +57,9 @@ class Frozen:
             config: Says which layers' states are needed.
             exercises: What batches are made of.
             cache: Keeps the states, those of this base model alone; without it they are computed for every batch.
+            locate: Says where the atoms of a batch answer; without it, that is left to the network's own gates.
         """
+        self._locate = locate
         self._model, self._exercises = model, exercises
         self._layers, self._asked = config.read_layers, config.question_layers
         self._questions = self._windows = None
@@ -61,15 +73,17 @@ class Frozen:
     def read(self, batch: Batch) -> States:
         """Return the states of a batch, on the base model's device."""
         parameter = next(self._model.parameters())
+        gates = self._locate(batch) if self._locate else None
         if self._questions is None or self._windows is None:
             questions = states_at(self._model, batch.ids, batch.mask, self._asked)
-            return States(questions, states_at(self._model, batch.window_ids, batch.window_mask, self._layers))
-        items, windows = self._exercises.items, self._exercises.windows
+            windows = states_at(self._model, batch.window_ids, batch.window_mask, self._layers)
+            return States(questions, windows, gates)
+        items, texts = self._exercises.items, self._exercises.windows
         self._fill(self._questions, {n: items[n].read for n in batch.numbers}, self._asked)
-        self._fill(self._windows, {n: windows[n].ids for n in batch.window_numbers}, self._layers)
+        self._fill(self._windows, {n: texts[n].ids for n in batch.window_numbers}, self._layers)
         asked = self._questions.stacked(batch.numbers).to(parameter)
         read = self._windows.stacked(batch.window_numbers).to(parameter)
-        return States(_by_layer(asked, self._asked), _by_layer(read, self._layers))
+        return States(_by_layer(asked, self._asked), _by_layer(read, self._layers), gates)
 
     def _fill(self, cache: StateCache, texts: dict[int, list[int]], layers: Sequence[int]) -> None:
         missing = {number: ids for number, ids in texts.items() if not cache.done[number]}

@@ -33,7 +33,6 @@ def greedy_scores(
     prompt: PromptConfig,
     numbers: Sequence[int],
     score: Score,
-    located: bool = False,
 ) -> dict[str, float]:
     """Return the mean score of answers from weights, from the right atoms alone and from them among three others.
 
@@ -46,10 +45,9 @@ def greedy_scores(
         prompt: The wording around a question.
         numbers: Which are asked; those that nothing answers are left out.
         score: Of an answer and the right one.
-        located: Whether ranks are weighed by where the answer stands, not by the network's own gates.
     """
     asked = [number for number in numbers if exercises.items[number].answer]
-    objective = objective_for(network, backend.model, spec.targets, located=located)
+    objective = objective_for(network, backend.model, spec.targets)
     means = {}
     for name, others in (("alone", 0), ("neighbours", 3)):
         scores: list[float] = []

@@ -74,7 +74,7 @@ class Trainer:
         )
         self.model, self.config, self.out = model, config, out
         self.lessons, self.frozen, self.teacher, self.validation = lessons, frozen, teacher, validation
-        objective = objective_for(network, model, targets, located=config.located).to(self.accelerator.device)
+        objective = objective_for(network, model, targets).to(self.accelerator.device)
         optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self.averaged = AveragedModel(network, multi_avg_fn=_average(config.ema))
@@ -192,7 +192,7 @@ class Trainer:
     def validate(self, distractors: int, *, limit: int = 512) -> dict[str, float]:
         """Return the mean terms on held-out documents, by the averaged weights, with this many distractors a row."""
         exercises, frozen = self.validation
-        objective = objective_for(self.averaged_network(), self.model, self.targets, located=self.config.located)
+        objective = objective_for(self.averaged_network(), self.model, self.targets)
         size = min(64, self.config.batch_size)
         order = shuffled(range(len(exercises)), size=size, seed=0, epoch=0, length=lambda n: len(exercises.items[n]))
         rows = []

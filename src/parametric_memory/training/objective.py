@@ -33,15 +33,10 @@ class Objective(nn.Module):
     A module, so that what wraps a module for several devices sees the whole pass.
     """
 
-    def __init__(
-        self, network: AtomHypernetwork, model: nn.Module, targets: Sequence[str], *, located: bool = False
-    ) -> None:
-        """Take a hypernetwork, the base model it is for, and the targets of its factors, lowest first.
-
-        With `located`, ranks are weighed by where the answer stands, not by the network's own gates.
-        """
+    def __init__(self, network: AtomHypernetwork, model: nn.Module, targets: Sequence[str]) -> None:
+        """Take a hypernetwork, the base model it is for, and the targets of its factors, lowest first."""
         super().__init__()
-        self.network, self.located = network, located
+        self.network = network
         self._student = Student(model, targets, network.config.first_layer)
 
     def forward(self, batch: Batch, states: States, weights: Weights, told: Told | None = None) -> dict[str, Tensor]:
@@ -67,8 +62,7 @@ class Objective(nn.Module):
         }
         measures = {"hit": hit, "start": start}
         if weights.answers:
-            spoken = located_gates(batch) if self.located else gates
-            adapted = self._answer(batch, states, codes, present, tokens, spoken)
+            adapted = self._answer(batch, states, codes, present, tokens, states.gates or gates)
             terms |= self._student.terms(batch, states, weights, adapted, told)
             if weights.sparsity:
                 terms["sparsity"] = rank_norm(adapted.factors, _ranks(present))
@@ -79,7 +73,7 @@ class Objective(nn.Module):
     def adapters(self, batch: Batch, states: States) -> list[LoraFactors]:
         """Return what would be injected: per layer, A is (rows, rank, d_in) and B is (rows, d_out, rank)."""
         codes, present, tokens = self._encode(batch, states)
-        gates = located_gates(batch) if self.located else self._gates(codes, present, batch, states)
+        gates = states.gates or self._gates(codes, present, batch, states)
         return self._factors(batch, codes, present, tokens, gates)
 
     def _encode(self, batch: Batch, states: States) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,22 +119,13 @@ class Objective(nn.Module):
         return self._student.answer(batch, states, self._factors(batch, codes, present, tokens, gates))
 
 
-def located_gates(batch: Batch) -> Gates:
-    """Return the gates of a token router that is always right; what is no span is all of the atoms that answer."""
-    inside = torch.where(batch.spanned[:, None], batch.inside, batch.evidence).float()
-    start = batch.start.float() / batch.start.sum(dim=1, keepdim=True).clamp(min=1)
-    return Gates(inside.log(), start.log(), batch.after.float().log())
-
-
 def _ranks(present: Tensor) -> Tensor:
     """Return which ranks are there, given which tokens are: the starting ranks have become one."""
     return torch.cat([present, torch.ones_like(present[:, :1])], dim=1)
 
 
-def objective_for(
-    network: Network, model: nn.Module, targets: Sequence[str], *, located: bool = False
-) -> Objective | DocumentObjective:
-    """Return the objective of a hypernetwork of either kind; one of documents has no gates that could be located."""
+def objective_for(network: Network, model: nn.Module, targets: Sequence[str]) -> Objective | DocumentObjective:
+    """Return the objective of a hypernetwork of either kind."""
     if isinstance(network, DocumentHypernetwork):
         return DocumentObjective(network, model, targets)
-    return Objective(network, model, targets, located=located)
+    return Objective(network, model, targets)

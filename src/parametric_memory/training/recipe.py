@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from parametric_memory.adapters.spec import spec_for
-from parametric_memory.backends import BUILTIN_BASE, HuggingFaceBackend
+from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
 from parametric_memory.errors import CheckpointError, TrainingError
 from parametric_memory.hypernetwork.checkpoint import (
     Checkpoint,
@@ -33,6 +33,7 @@ from parametric_memory.hypernetwork.network import (
     with_question_words,
 )
 from parametric_memory.hypernetwork.states import layers_of
+from parametric_memory.routing.span_router import load_token_router, shipped_token_router
 from parametric_memory.training.completions import completions
 from parametric_memory.training.corpus import Corpus, Example
 from parametric_memory.training.curriculum import TrainingConfig
@@ -41,6 +42,7 @@ from parametric_memory.training.exercises import Exercises, exercises
 from parametric_memory.training.frozen import Frozen
 from parametric_memory.training.greedy import Score, greedy_scores
 from parametric_memory.training.lessons import Lessons
+from parametric_memory.training.locating import Found, Locate, told
 from parametric_memory.training.loop import Trainer
 from parametric_memory.training.rivals import rivals
 from parametric_memory.training.run import fast_dtype, this_machine
@@ -144,7 +146,7 @@ class Run:
         def scored(network: Network) -> dict[str, float]:
             return greedy_scores(
                 network, self.backend, self.spec, held_out, frozen,
-                prompt=self.config.prompt, numbers=numbers, score=score, located=self.config.located,
+                prompt=self.config.prompt, numbers=numbers, score=score,
             )  # fmt: skip
 
         return scored
@@ -192,7 +194,10 @@ def prepare(
     state = _processes()
     # The first process makes the files of the cache, the others find them.
     with state.main_process_first():
-        frozen, checked = (Frozen(model, made, each, cache=cache) for each in (learned, held_out))
+        frozen, checked = (
+            Frozen(model, made, each, cache=cache, locate=_locate(config, corpus, each, backend))
+            for each in (learned, held_out)
+        )
         teacher = _teacher(backend, spec, corpus, learned, config, cache)
     lessons = Lessons(learned, config, completions=completing, part=state.process_index, parts=state.num_processes)
     trainer = Trainer(
@@ -275,6 +280,24 @@ def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> Network:
             "the same base model, layers and width, and the same compiler, or begin without it"
         )
     return network.requires_grad_(True).train()
+
+
+def _locate(config: TrainingConfig, corpus: Corpus, asked: Exercises, backend: HuggingFaceBackend) -> Locate | None:
+    """Return what says where answers stand, if the network's own gates do not.
+
+    Raises:
+        TrainingError: If that is a token router, and there is none.
+    """
+    if config.gates != "router":
+        return told if config.gates == "told" else None
+    folder = Path(config.token_router) if config.token_router else shipped_token_router(BUILTIN_KEY_ENCODER)
+    if folder is None:
+        raise TrainingError(
+            "training with the gates of a token router: there is none in the package; train one with `pmem train "
+            "router`, and name its folder as token_router"
+        )
+    router = load_token_router(folder, resolve_key_encoder(BUILTIN_KEY_ENCODER), device=str(backend.model.device))
+    return Found(router, corpus, asked, backend.tokenizer)
 
 
 def _teacher(

@@ -23,15 +23,19 @@ from parametric_memory.config import PromptConfig
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
 from parametric_memory.hypernetwork.states import continue_from, logits_of, pad, states_at
+from parametric_memory.routing.span_router import SpanRouter, begin
 from parametric_memory.testing import tiny_model
+from parametric_memory.testing.doubles import tiny_encoder
 from parametric_memory.training.batches import collate
 from parametric_memory.training.corpus import Corpus, Example, Place
 from parametric_memory.training.curriculum import Weights
 from parametric_memory.training.exercises import exercises
 from parametric_memory.training.frozen import Frozen
 from parametric_memory.training.greedy import greedy_scores
+from parametric_memory.training.locating import Found
+from parametric_memory.training.locating import told as told_gates
 from parametric_memory.training.losses import answer_nll
-from parametric_memory.training.objective import Objective, located_gates
+from parametric_memory.training.objective import Objective
 from parametric_memory.training.teacher import Teacher
 from parametric_memory.types import Atom, AtomKind, Span, TokenGates, TokenShare
 
@@ -60,11 +64,18 @@ def world(request):
     return model, tokenizer, network, corpus, made
 
 
-def run(world, numbers, weights, *, distractors=0, told=None, located=False):
+def atom_of(number):
+    """An atom of the corpus as a memory stores it."""
+    text = TEXTS[number]
+    statement = f"Desks: {text}"
+    return Atom(str(number), AtomKind.FACT, statement, text, "d", Span(0, len(text)), context="Desks", position=number)
+
+
+def run(world, numbers, weights, *, distractors=0, told=None, locate=None):
     model, _, network, _, made = world
     batch = collate(made, numbers, rng=random.Random(0), distractors=(distractors,))
-    objective = Objective(network, model, spec_for(model, "tiny", last=2).targets, located=located)
-    return objective(batch, Frozen(model, network.config, made).read(batch), weights, told), batch
+    objective = Objective(network, model, spec_for(model, "tiny", last=2).targets)
+    return objective(batch, Frozen(model, network.config, made, locate=locate).read(batch), weights, told), batch
 
 
 def test_a_batch_is_answered_as_the_memory_answers(world):
@@ -103,16 +114,14 @@ def test_ranks_that_are_located_are_those_that_a_token_router_that_is_always_rig
     compiler = HypernetworkCompiler(
         model, tokenizer, Checkpoint(network, spec, PROMPT), fingerprint=spec.base_fingerprint, exact=True
     )
-    text = TEXTS[0]
-    atom = Atom("0", AtomKind.FACT, text, text, "d", Span(0, len(text)), context="Desks")
-    codes = compiler.compile([replace(atom, id=str(n), text=t, position=n) for n, t in enumerate(TEXTS)])[:1]
+    codes = compiler.compile([atom_of(number) for number in range(len(TEXTS))])[:1]
     right = (TokenShare(Span(0, 13), 0.0), TokenShare(Span(13, 14), 1.0, 1.0, 1.0), TokenShare(Span(14, 15), 0.0))
     gates = compiler.gate("Which desk has Ada?", codes, TokenGates((), (1.0,), 0.0, (right,)))
     adapter = compose(compiler.materialise(codes), rank_gates=gates.ranks)
     batch = collate(made, [0], rng=random.Random(0), distractors=(0,))
-    objective = Objective(network, model, spec.targets, located=True)
+    objective = Objective(network, model, spec.targets)
     with torch.no_grad():
-        found = objective.adapters(batch, Frozen(model, network.config, made).read(batch))
+        found = objective.adapters(batch, Frozen(model, network.config, made, locate=told_gates).read(batch))
     for target, factors in zip(spec.targets, found, strict=True):
         ours, composed = factors.B[0] @ factors.A[0], adapter.factors[target].B @ adapter.factors[target].A
         torch.testing.assert_close(ours, composed, rtol=0, atol=float(0.02 * composed.abs().max()))
@@ -120,11 +129,11 @@ def test_ranks_that_are_located_are_those_that_a_token_router_that_is_always_rig
 
 def test_where_the_answer_stands_is_told_and_the_gates_learn_nothing_from_answers(world):
     network = world[2].requires_grad_(True)
-    terms, batch = run(world, [0, 1, 2], Weights(nll=1.0), distractors=1, located=True)
+    terms, batch = run(world, [0, 1, 2], Weights(nll=1.0), distractors=1, locate=told_gates)
     terms["total"].backward()
     assert network.gate.weight.grad is None or float(network.gate.weight.grad.abs().max()) == 0
     assert float(network.key.grad.abs().max()) > 0
-    gates = located_gates(batch)
+    gates = told_gates(batch)
     assert torch.equal(gates.inside[0].exp() > 0, batch.inside[0])
     assert torch.equal(gates.inside[1].exp() > 0, batch.evidence[1]), "a yes is no span of its atoms"
     weights = network.rank_gates(gates)
@@ -133,6 +142,33 @@ def test_where_the_answer_stands_is_told_and_the_gates_learn_nothing_from_answer
         ending = weights[0].chunk(3)[2]
         assert ending.nonzero().flatten().tolist() == batch.after[0, :-1].nonzero().flatten().tolist()
         assert float(ending.sum()) == 1.0
+
+
+def test_what_a_token_router_finds_gates_a_batch_as_it_gates_a_memory(world, tmp_path):
+    model, tokenizer, network, corpus, made = world
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        router = SpanRouter(*begin(tiny_encoder(tmp_path), frozen=0))
+    spec = spec_for(model, "tiny", last=2)
+    compiler = HypernetworkCompiler(
+        model, tokenizer, Checkpoint(network, spec, PROMPT), fingerprint=spec.base_fingerprint, exact=True
+    )
+    batch = collate(made, [0, 1, 2], rng=random.Random(0), distractors=(1,))
+    locate = Found(router, corpus, made, tokenizer)
+    gates = locate(batch)
+    assert torch.equal(locate(batch).inside, gates.inside), "the second time it knows where tokens stand"
+    weights = network.rank_gates(gates)
+    codes = compiler.compile([atom_of(n) for n in range(len(TEXTS))])
+    for row, route in enumerate(batch.atoms):
+        question = made.items[batch.numbers[row]].example.question
+        found = router.read(question, [atom_of(atom) for atom in route])
+        expected = compiler.gate(question, [codes[atom] for atom in route], found)
+        kinds = weights[row].chunk(network.config.ranks)
+        lengths = [len(made.ids[atom]) for atom in route]
+        of_atoms = zip(*(kind[: sum(lengths)].split(lengths) for kind in kinds), strict=True)
+        for own, ranks in zip(of_atoms, expected.ranks, strict=True):
+            torch.testing.assert_close(torch.cat(own), torch.tensor(ranks), rtol=1e-4, atol=1e-6)
+        assert all(float(kind[sum(lengths) :].abs().sum()) < 1e-6 or network.config.floored for kind in kinds)
 
 
 def test_the_total_is_the_weighted_sum_of_the_terms(world):

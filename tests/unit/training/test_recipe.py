@@ -1,4 +1,5 @@
 import json
+import random
 import subprocess
 import sys
 import textwrap
@@ -17,9 +18,11 @@ from parametric_memory.training import (
     Weights,
     estimate,
     prepare,
+    recipe,
     train_hypernetwork,
     train_reader,
 )
+from parametric_memory.training.batches import collate
 
 STAGES = (
     Stage(name="gates", steps=2, weights=Weights(span=1.0, atoms=0.5), distractors=(0, 1)),
@@ -71,11 +74,33 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(folders, tmp_path):
     widened = prepare(data, tmp_path / "widened", base, replace(CONFIG, question_words=True), init=first)
     assert widened.trainer.network.config.question_words
     assert torch.equal(widened.trainer.network.read.weight, expected["read.weight"])
-    ended = prepare(data, tmp_path / "ended", base, replace(CONFIG, ends=True, located=True), init=first)
-    assert ended.trainer.network.config.ends and ended.trainer.objective.located
+    ended = prepare(data, tmp_path / "ended", base, replace(CONFIG, ends=True, gates="told"), init=first)
+    assert ended.trainer.network.config.ends
     assert torch.equal(ended.trainer.network.key, expected["key"])
     with pytest.raises(CheckpointError, match="same base model, layers and width"):
         prepare(data, tmp_path / "third", base, replace(CONFIG, width=32), init=first)
+
+
+@pytest.mark.parametrize("gates", ["own", "told", "router"])
+def test_ranks_are_weighed_by_what_the_settings_say(folders, tmp_path, gates):
+    data, base = folders
+    trainer = prepare(data, tmp_path, base, replace(CONFIG, gates=gates)).trainer
+    for lessons, frozen in ((trainer.lessons.exercises, trainer.frozen), trainer.validation):
+        batch = collate(lessons, [0, 1], rng=random.Random(0), distractors=(1,))
+        given = frozen.read(batch).gates
+        assert (given is None) == (gates == "own")
+        if given:
+            assert given.inside.shape == given.start.shape == given.after.shape == batch.inside.shape
+            sure = given.inside.exp()[batch.inside].mean()
+            assert float(sure) == 1.0 if gates == "told" else 0.3 < float(sure) < 1.0
+    assert trainer.try_step(trainer.config.total_steps - 1) > 0
+
+
+def test_a_token_router_that_is_not_there_is_a_clear_error(folders, tmp_path, monkeypatch):
+    data, base = folders
+    monkeypatch.setattr(recipe, "shipped_token_router", lambda _: None)
+    with pytest.raises(TrainingError, match="pmem train router"):
+        prepare(data, tmp_path, base, replace(CONFIG, gates="router"))
 
 
 def test_an_estimate_measures_every_stage(folders, tmp_path):
