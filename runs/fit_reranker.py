@@ -39,6 +39,7 @@ from parametric_memory.config import MemoryConfig, RoutingConfig
 from parametric_memory.evaluation.probes.thrift import thrifty
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import save_reranking, shipped_checkpoint
+from parametric_memory.hypernetwork.network import HypernetworkConfig
 from parametric_memory.hypernetwork.states import module_inputs
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.memory.reranking import read_candidates
@@ -228,10 +229,13 @@ class Gatherer:
         conversation = self.compiler.checkpoint.prompt.conversation(question)
         ids = torch.tensor([prompt_ids(self.compiler._tokenizer, conversation)])
         x = module_inputs(self.compiler._model, ids, self.compiler.spec.targets)
+        config = self.compiler.checkpoint.network.config
+        assert isinstance(config, HypernetworkConfig)
         energies = []
         for adapter in self.compiler.materialise(codes):
+            tokens = {target: factors.rank // config.ranks for target, factors in adapter.factors.items()}
             updates = [
-                factors.B[:, : factors.rank // 2] @ (factors.A[: factors.rank // 2] @ x[target][-1])
+                factors.B[:, : tokens[target]] @ (factors.A[: tokens[target]] @ x[target][-1])
                 for target, factors in adapter.factors.items()
             ]
             energies.append(round(math.sqrt(sum(float(update.pow(2).sum()) for update in updates)), 4))
