@@ -1,8 +1,8 @@
 """The atom compiler: one forward pass of the frozen base model over the text, then the hypernetwork, gives the codes.
 
 Atoms of one document are read together, in windows, so that each has seen its context. What is stored is the code (one
-short vector per token, and the token ids); `materialise` turns it into a micro-LoRA of two ranks per token, and
-`gate` says for a question how much each of these ranks may speak.
+short vector per token, and the token ids); `materialise` turns it into a micro-LoRA of two or three ranks per token,
+and `gate` says for a question how much each of these ranks may speak.
 """
 
 from __future__ import annotations

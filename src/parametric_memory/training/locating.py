@@ -5,7 +5,7 @@ Ranks that are weighed by it learn to say an answer and not to find it: finding 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
 
 import torch
@@ -35,7 +35,15 @@ def told(batch: Batch) -> Gates:
 class Found:
     """The gates that a token router finds, as a memory that has it weighs the ranks of a route."""
 
-    def __init__(self, router: SpanRouter, corpus: Corpus, exercises: Exercises, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        router: SpanRouter,
+        corpus: Corpus,
+        exercises: Exercises,
+        tokenizer: Tokenizer,
+        *,
+        completing: Collection[int] = (),
+    ) -> None:
         """Take a token router, and what batches are made of.
 
         Args:
@@ -43,6 +51,8 @@ class Found:
             corpus: Has the atoms' texts.
             exercises: The batches'.
             tokenizer: The base model's.
+            completing: Numbers of the exercises that complete a sentence: it is told where, since they ask nothing that
+                a token router could find.
 
         Raises:
             TrainingError: If the tokenizer cannot say where tokens stand.
@@ -53,6 +63,7 @@ class Found:
                 'say where tokens stand; take gates = "told", or "own"'
             )
         self._router, self._corpus, self._exercises, self._tokenizer = router, corpus, exercises, tokenizer
+        self._completing = frozenset(completing)
         self._spans: dict[int, list[Span]] = {}
 
     def __call__(self, batch: Batch) -> Gates:
@@ -67,12 +78,14 @@ class Found:
         rows = [
             gates_of(one, [self._spans[atom] for atom in route]) for one, route in zip(found, batch.atoms, strict=True)
         ]
-        width, device = batch.inside.shape[1], batch.inside.device
-        inside, start, after = (
-            torch.cat([_widened(column, width) for column in columns]).to(device)
-            for columns in zip(*((row.inside, row.start, row.after) for row in rows), strict=True)
+        width, given = batch.inside.shape[1], told(batch)
+        completing = torch.tensor([[number in self._completing] for number in batch.numbers], device=batch.ids.device)
+        return Gates(
+            *(
+                torch.where(completing, own, torch.cat([_widened(column, width) for column in columns]).to(own))
+                for own, columns in zip(_columns(given), zip(*map(_columns, rows), strict=True), strict=True)
+            )
         )
-        return Gates(inside, start, after)
 
     def _text(self, atom: int) -> tuple[str, str]:
         return self._corpus.texts[atom], self._corpus.contexts[self._corpus.document_of[atom]]
@@ -85,8 +98,12 @@ class Found:
             self._spans[atom] = spans or [Span(0, 0)] * len(own)
 
 
-def _widened(column: Tensor | None, width: int) -> Tensor:
+def _columns(gates: Gates) -> tuple[Tensor, Tensor, Tensor]:
+    assert gates.after is not None
+    return gates.inside, gates.start, gates.after
+
+
+def _widened(column: Tensor, width: int) -> Tensor:
     """Return a row's log-probabilities with nothing between its tokens and the last column, (1, width)."""
-    assert column is not None
     between = column.new_full((1, width - column.shape[1]), -torch.inf)
     return torch.cat([column[:, :-1], between, column[:, -1:]], dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,8 +195,8 @@ def prepare(
     # The first process makes the files of the cache, the others find them.
     with state.main_process_first():
         frozen, checked = (
-            Frozen(model, made, each, cache=cache, locate=_locate(config, corpus, each, backend))
-            for each in (learned, held_out)
+            Frozen(model, made, each, cache=cache, locate=_locate(config, corpus, each, backend, completes))
+            for each, completes in ((learned, completing), (held_out, []))
         )
         teacher = _teacher(backend, spec, corpus, learned, config, cache)
     lessons = Lessons(learned, config, completions=completing, part=state.process_index, parts=state.num_processes)
@@ -282,7 +282,9 @@ def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> Network:
     return network.requires_grad_(True).train()
 
 
-def _locate(config: TrainingConfig, corpus: Corpus, asked: Exercises, backend: HuggingFaceBackend) -> Locate | None:
+def _locate(
+    config: TrainingConfig, corpus: Corpus, asked: Exercises, backend: HuggingFaceBackend, completing: Sequence[int]
+) -> Locate | None:
     """Return what says where answers stand, if the network's own gates do not.
 
     Raises:
@@ -297,7 +299,7 @@ def _locate(config: TrainingConfig, corpus: Corpus, asked: Exercises, backend: H
             "router`, and name its folder as token_router"
         )
     router = load_token_router(folder, resolve_key_encoder(BUILTIN_KEY_ENCODER), device=str(backend.model.device))
-    return Found(router, corpus, asked, backend.tokenizer)
+    return Found(router, corpus, asked, backend.tokenizer, completing=completing)
 
 
 def _teacher(
