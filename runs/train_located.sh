@@ -5,7 +5,8 @@
 #     runs/train_located.sh DATA [MORE OPTIONS OF pmem train hypernetwork]
 #
 # DATA is a folder with the files of training/data.py's DEFAULT_MIXTURE. Killed, it goes on where it stopped when it is
-# run again. An hour and a half of two cores.
+# run again. An hour and a half of two cores. The checkpoint in the package came of this already, begun with its first
+# version (commit 3e3cf26): begin with that to repeat it.
 set -euo pipefail
 data=$(cd "${1:?"which folder has the training files?"}" && pwd)
 cd "$(dirname "$0")/.."

@@ -85,7 +85,7 @@ class SpanRouter:
     @torch.inference_mode()
     def read(self, question: str, atoms: Sequence[Atom]) -> TokenGates:
         """Return which tokens of these atoms answer the question, among all of them at once; without ranks."""
-        return self.read_texts([(question, [(atom.text, _context(atom)) for atom in atoms])])[0]
+        return self.read_texts([(question, list(map(_said, atoms)))])[0]
 
     @torch.inference_mode()
     def read_texts(self, asked: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> list[TokenGates]:
@@ -111,8 +111,7 @@ class SpanRouter:
         return atoms[number].text[spans[first].start : spans[last].end]
 
     def _pairs(self, question: str, atoms: Sequence[Atom]) -> list[Pair]:
-        contexts = [_context(atom) for atom in atoms]
-        return pairs_of(self._tokenizer, question, [atom.text for atom in atoms], contexts)
+        return pairs_of(self._tokenizer, question, *zip(*map(_said, atoms), strict=True))
 
 
 def _token_gates(pairs: Sequence[Pair], scores: SpanScores) -> TokenGates:
@@ -127,9 +126,9 @@ def _token_gates(pairs: Sequence[Pair], scores: SpanScores) -> TokenGates:
     return TokenGates((), tuple(shares), float(nothing), tokens)
 
 
-def _context(atom: Atom) -> str:
-    """Return what stands before an atom's text in its statement."""
-    return atom.context if atom.statement == f"{atom.context}: {atom.text}" else ""
+def _said(atom: Atom) -> tuple[str, str]:
+    """Return an atom's text, and what stands before it in its statement."""
+    return atom.text, atom.context if atom.statement == f"{atom.context}: {atom.text}" else ""
 
 
 def begin(folder: Path | str, *, frozen: int) -> tuple[SpanNetwork, Tokenizer]:

@@ -191,11 +191,12 @@ def prepare(
         )
     keep = config.cache if config.cache is not None else not torch.cuda.is_available()
     cache = (cache or out / "cache") / spec.base_fingerprint if keep else None
+    locate = _locating(config, corpus, backend)
     state = _processes()
     # The first process makes the files of the cache, the others find them.
     with state.main_process_first():
         frozen, checked = (
-            Frozen(model, made, each, cache=cache, locate=_locate(config, corpus, each, backend, completes))
+            Frozen(model, made, each, cache=cache, locate=locate(each, completes))
             for each, completes in ((learned, completing), (held_out, []))
         )
         teacher = _teacher(backend, spec, corpus, learned, config, cache)
@@ -282,16 +283,17 @@ def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> Network:
     return network.requires_grad_(True).train()
 
 
-def _locate(
-    config: TrainingConfig, corpus: Corpus, asked: Exercises, backend: HuggingFaceBackend, completing: Sequence[int]
-) -> Locate | None:
-    """Return what says where answers stand, if the network's own gates do not.
+def _locating(
+    config: TrainingConfig, corpus: Corpus, backend: HuggingFaceBackend
+) -> Callable[[Exercises, Sequence[int]], Locate | None]:
+    """Return what makes, of exercises and the numbers of the completions among them, what says where they are answered.
 
     Raises:
         TrainingError: If that is a token router, and there is none.
     """
     if config.gates != "router":
-        return told if config.gates == "told" else None
+        given = told if config.gates == "told" else None
+        return lambda _asked, _completing: given
     folder = Path(config.token_router) if config.token_router else shipped_token_router(BUILTIN_KEY_ENCODER)
     if folder is None:
         raise TrainingError(
@@ -299,7 +301,7 @@ def _locate(
             "router`, and name its folder as token_router"
         )
     router = load_token_router(folder, resolve_key_encoder(BUILTIN_KEY_ENCODER), device=str(backend.model.device))
-    return Found(router, corpus, asked, backend.tokenizer, completing=completing)
+    return lambda asked, completing: Found(router, corpus, asked, backend.tokenizer, completing=completing)
 
 
 def _teacher(

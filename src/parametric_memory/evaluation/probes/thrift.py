@@ -23,8 +23,8 @@ NEIGHBOURS = 8
 
 def thrifty(memory: ParametricMemory, path: Path) -> ParametricMemory:
     """Return a memory beside another one that does less work; its keys are searched exactly."""
-    others = {"compiler": DeferredCompiler(memory.compiler), "key_encoder": RememberingKeys(memory.key_encoder)}
-    return exact_memory(memory, path, **others)
+    compiler, keys = DeferredCompiler(memory.compiler), RememberingKeys(memory.key_encoder)
+    return exact_memory(memory, path, compiler=compiler, key_encoder=keys)
 
 
 class DeferredCompiler:
