@@ -2,11 +2,11 @@
 
     OMP_NUM_THREADS=1 python runs/calibrate_gate.py --data DIR
 
-Memories of several sizes are made of SQuAD paragraphs, one sentence an atom. Questions are of four kinds: answerable;
-(a) of a paragraph that is not in the memory; (b) of the published "constructed unanswerable" file: another sentence of
-the paragraph is in the memory; (c) the answerable ones again with the gold sentence taken away and the rest of its
-paragraph left. Only training files are read; half of the articles fit the weights, the other half is reported on.
-Prints the constants of `parametric_memory.routing.fusion`.
+Memories of several sizes are made of documents of the training files, one sentence an atom; the smaller ones hold the
+question's documents and others, as many as fit. Questions are of four kinds: answerable; (a) of documents that are not
+in the memory; (b) those that nothing answers by the data, with the sentences that seem to; (c) the answerable ones
+again with the sentences that answer taken away and the rest of their documents left. Half of the documents fit the
+weights, the other half is reported on. Prints the constants of `parametric_memory.routing.fusion`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 import random
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,117 +25,126 @@ from scipy.optimize import minimize
 
 from parametric_memory.backends.models import BUILTIN_KEY_ENCODER, resolve_key_encoder
 from parametric_memory.config import RoutingConfig
-from parametric_memory.ingest import sentences
 from parametric_memory.routing import SentenceTransformerEncoder
 from parametric_memory.routing.fusion import Features, features
 from parametric_memory.store.lexical import match_query
-from parametric_memory.training.alignment import align
-from parametric_memory.training.data import read_rows
-from parametric_memory.types import Atom, AtomKind, Candidate, Span
+from parametric_memory.training.corpus import Corpus, Example
+from parametric_memory.training.data import DEFAULT_MIXTURE, read_corpus
+from parametric_memory.types import Atom, AtomKind, Candidate, Span, stable_id
 
-#: Atoms of a memory; None is everything.
-SIZES = (5, 40, 300, 1500, None)
+#: Questions of each file about documents that are in the memory, both halves together, and most of one document.
+SOURCES = {
+    "squad1.1.train": (600, 2), "squad2.0.train": (600, 2), "squad1.1_unanswerable_constructed.train": (300, None),
+    "ropes.train": (250, 2), "hotpotqa_distractor.train": (150, None), "2wikimultihopqa_distractor.train": (150, None),
+    "musique_ans.train": (60, None), "fairytaleqa.train": (200, 2), "boolq.train": (200, 1),
+    "strategyqa.train": (80, 1), "tweetqa.train": (200, 1), "wikiwhy.train": (200, 1), "nq_swap.train": (200, 1),
+}  # fmt: skip
+#: Atoms of a memory, roughly; None is everything.
+SIZES = (5, 40, 300, None)
 #: How much each kind of question counts in the fit.
 SHARES = {"answerable": 0.5, "a": 0.2, "b": 0.1, "c": 0.2}
-PARAGRAPHS = 750
 KS = (1, 2, 4, 8, 16)
 Array = NDArray[np.float64]
 
 
 @dataclass(slots=True)
 class Question:
-    """``near`` is an atom that must be in its memory, ``gold`` whether that atom answers."""
+    """``near`` are atoms whose documents must be in its memory, ``golds`` those of them that answer."""
 
     text: str
     kind: str
-    near: int | None = None
-    answers: tuple[str, ...] = ()
+    source: str
+    near: tuple[int, ...] = ()
+    golds: tuple[int, ...] = ()
+    answer: str = ""
     vector: NDArray[np.float32] | None = None
 
 
 @dataclass(slots=True)
 class World:
-    """Sentences of many paragraphs, and questions about them."""
+    """Sentences of many documents, and questions about them."""
 
-    statements: list[str]
-    texts: list[str]
-    paragraph: list[int]
-    questions: list[Question]
+    statements: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    document: list[int] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
     keys: NDArray[np.float32] | None = None
 
     def atom(self, number: int) -> Atom:
         text = self.statements[number]
-        return Atom(f"{number:06}", AtomKind.FACT, text, text, str(self.paragraph[number]), Span(0, len(text)))
+        return Atom(f"{number:06}", AtomKind.FACT, text, text, str(self.document[number]), Span(0, len(text)))
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question put to one memory; ``gold`` is the candidate that answers, if there is one."""
+    """One question put to one memory; ``golds`` are the candidates that answer it."""
 
     kind: str
+    source: str
     size: int | None
     question: str
     candidates: tuple[Candidate, ...]
-    gold: int | None
+    golds: tuple[int, ...]
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def read_worlds(data: Path, rng: random.Random) -> tuple[World, World]:
+def read_worlds(data: Path) -> tuple[World, World]:
     """Return two worlds that share no article."""
-    questions: dict[str, dict[str, dict]] = defaultdict(dict)  # by paragraph, by wording
-    articles: dict[str, set[str]] = defaultdict(set)
-    for name in ("squad1.1.train", "squad2.0.train"):
-        for row in read_rows(data / f"{name}.jsonl.gz"):
-            questions[row["document"]].setdefault(row["question"], row)
-            articles[row["title"] or row["document"]].add(row["document"])
-    home = {wording: paragraph for paragraph, rows in questions.items() for wording in rows}
-    constructed = [
-        r for r in read_rows(data / "squad1.1_unanswerable_constructed.train.jsonl.gz") if r["question"] in home
-    ]
-    names = sorted(articles)
-    rng.shuffle(names)
-    worlds = []
-    for half in (names[::2], names[1::2]):
-        paragraphs = sorted(paragraph for name in half for paragraph in articles[name])
-        rng.shuffle(paragraphs)
-        inside, outside = paragraphs[:PARAGRAPHS], paragraphs[PARAGRAPHS : 2 * PARAGRAPHS]
-        world = World([], [], [], [])
-        for paragraph in inside:
-            add_paragraph(world, paragraph, list(questions[paragraph].values()), rng)
-        for paragraph in outside:
-            world.questions.append(Question(rng.choice(sorted(questions[paragraph])), "a"))
-        elsewhere = set(paragraphs) - set(inside)
-        rows = [row for row in constructed if home.get(row["question"]) in elsewhere]
-        rng.shuffle(rows)
-        for row in rows[:PARAGRAPHS]:
-            if row["document"] not in world.texts:
-                add_atom(world, row["document"], row["title"], paragraph=max(world.paragraph) + 1)
-                world.questions.append(Question(row["question"], "b", near=len(world.texts) - 1))
-        worlds.append(world)
-    return worlds[0], worlds[1]
+    worlds = World(), World()
+    for name, (count, each) in SOURCES.items():
+        source = replace(DEFAULT_MIXTURE[name], questions=4 * count, each=each, alone=False)
+        corpus = read_corpus(data, {name: source})
+        halves: tuple[list[Example], list[Example]] = ([], [])
+        for example in (*corpus.train, *corpus.validation):
+            halves[article(corpus, example) % 2].append(example)
+        for world, examples in zip(worlds, halves, strict=True):
+            add(world, corpus, examples, name, count // 2)
+    return worlds
 
 
-def add_atom(world: World, text: str, title: str, *, paragraph: int) -> None:
-    world.texts.append(text)
-    world.statements.append(f"{title}: {text}" if title else text)
-    world.paragraph.append(paragraph)
+def article(corpus: Corpus, example: Example) -> int:
+    """Return a number that tells articles apart: questions with the same one stay together."""
+    document = corpus.document_of[example.anchor]
+    return int(stable_id("half", corpus.contexts[document] or corpus.texts[corpus.documents[document].start])[:8], 16)
 
 
-def add_paragraph(world: World, text: str, rows: list[dict], rng: random.Random) -> None:
-    """Add a paragraph's sentences, and up to two of its questions whose answer stands in one of them."""
-    first, number = len(world.texts), max(world.paragraph, default=-1) + 1
-    for span in sentences(text):
-        add_atom(world, " ".join(span.of(text).split()), rows[0]["title"], paragraph=number)
-    rng.shuffle(rows)
-    taken = 0
-    for row in rows:
-        answers = tuple(" ".join(answer.split()).strip(" .,;:") for answer in row["answers"])
-        gold = align(row["question"], answers[0], world.texts[first:]) if answers and taken < 2 else None
-        if gold is not None:
-            taken += 1
-            world.questions.append(Question(row["question"], "answerable", near=first + gold[0], answers=answers))
+def add(world: World, corpus: Corpus, examples: Sequence[Example], name: str, count: int) -> None:
+    """Add questions of a file with the documents that they need, and half as many about documents that stay outside."""
+    begins: dict[int, int] = {}
+    outside = []
+    for example in examples:
+        used = (*example.golds, *example.look_alikes)
+        documents = sorted({corpus.document_of[atom] for atom in used})
+        if count == 0 or article(corpus, example) // 2 % 2:
+            outside.append((example, documents))
+            continue
+        count -= 1
+        for document in documents:
+            if document not in begins:
+                begins[document] = len(world.texts)
+                add_document(world, corpus, document)
+        near, golds = (
+            tuple(
+                begins[corpus.document_of[atom]] + atom - corpus.documents[corpus.document_of[atom]].start
+                for atom in atoms
+            )
+            for atoms in (used, example.golds)
+        )
+        kind = "answerable" if golds else "b"
+        world.questions.append(Question(example.question, kind, name, near, golds, example.answer))
+    missing = [example for example, documents in outside if begins.keys().isdisjoint(documents)]
+    world.questions += [Question(example.question, "a", name) for example in missing[: SOURCES[name][0] // 4]]
+
+
+def add_document(world: World, corpus: Corpus, document: int) -> None:
+    number, title = max(world.document, default=-1) + 1, corpus.contexts[document]
+    for atom in corpus.documents[document]:
+        text = corpus.texts[atom]
+        world.texts.append(text)
+        world.statements.append(f"{title}: {text}" if title else text)
+        world.document.append(number)
 
 
 def encode(world: World, encoder: SentenceTransformerEncoder) -> None:
@@ -161,15 +170,15 @@ class Memory:
         rows = [(int(atom), world.statements[atom]) for atom in self._atoms]
         self._database.executemany("INSERT INTO f (rowid, s) VALUES (?, ?)", rows)
 
-    def case(self, question: Question, kind: str, size: int | None, *, k: int, without: int | None = None) -> Case:
-        """Return the question with its candidates; ``without`` is an atom to do as if it were not there."""
-        dense = [pair for pair in self._dense(question.vector, k + 1) if pair[0] != without][:k]
-        lexical = [pair for pair in self._lexical(question.text, k + 1) if pair[0] != without][:k]
+    def case(self, question: Question, kind: str, size: int | None, *, k: int, without: Sequence[int] = ()) -> Case:
+        """Return the question with its candidates; ``without`` are atoms to do as if they were not there."""
+        dense = [pair for pair in self._dense(question.vector, k + len(without)) if pair[0] not in without][:k]
+        lexical = [pair for pair in self._lexical(question.text, k + len(without)) if pair[0] not in without][:k]
         found = sorted(dict(dense) | dict(lexical))
         cosines = dict(zip(found, (self._world.keys[found] @ question.vector).tolist(), strict=True))
         candidates = tuple(Candidate(self._world.atom(n), cosines[n], dict(lexical).get(n, 0.0)) for n in found)
-        gold = found.index(question.near) if kind == "answerable" and question.near in found else None
-        return Case(kind, size, question.text, candidates, gold)
+        golds = tuple(found.index(gold) for gold in question.golds if gold in found)
+        return Case(kind, question.source, size, question.text, candidates, golds)
 
     def _dense(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
         cosines = self._keys @ vector
@@ -184,28 +193,30 @@ class Memory:
 
 def cases(world: World, rng: random.Random, k: int) -> Iterator[Case]:
     """Yield every question at every size of memory."""
-    paragraphs: dict[int, list[int]] = defaultdict(list)
-    for atom, paragraph in enumerate(world.paragraph):
-        paragraphs[paragraph].append(atom)
+    atoms: dict[int, list[int]] = defaultdict(list)
+    for atom, document in enumerate(world.document):
+        atoms[document].append(atom)
+    everything = Memory(world, range(len(world.texts)))
     for size in SIZES:
-        order = sorted(paragraphs)
-        rng.shuffle(order)
-        shards: list[list[int]] = [[]]
-        for paragraph in order:
-            if size and len(shards[-1]) >= size:
-                shards.append([])
-            shards[-1] += paragraphs[paragraph]
-        memories = [Memory(world, shard) for shard in shards]
-        at = {atom: memory for memory, shard in zip(memories, shards, strict=True) for atom in shard}
         for question in world.questions:
-            memory = rng.choice(memories) if question.near is None else at[question.near]
+            own = {world.document[atom] for atom in question.near}
+            memory = Memory(world, filled(atoms, own, size, rng)) if size else everything
             yield memory.case(question, question.kind, size, k=k)
             if question.kind == "answerable":
-                rest = [
-                    world.texts[a].lower() for a in paragraphs[world.paragraph[question.near]] if a != question.near
-                ]
-                if not any(answer.lower() in text for answer in question.answers for text in rest):
-                    yield memory.case(question, "c", size, k=k, without=question.near)
+                rest = [world.texts[a].lower() for d in own for a in atoms[d] if a not in question.golds]
+                if rest and not any(question.answer.lower() in text for text in rest):
+                    yield memory.case(question, "c", size, k=k, without=question.golds)
+
+
+def filled(atoms: dict[int, list[int]], own: set[int], size: int, rng: random.Random) -> list[int]:
+    """Return the atoms of some documents and of others, as many as it takes."""
+    taken, found = set(own), [atom for document in sorted(own) for atom in atoms[document]]
+    while len(found) < size:
+        document = rng.randrange(len(atoms))
+        if document not in taken:
+            taken.add(document)
+            found += atoms[document]
+    return found
 
 
 # --- fit --------------------------------------------------------------------------------------------------------------
@@ -222,22 +233,26 @@ class Table:
     dense: Array
     lexical: Array
     start: NDArray[np.int64]
-    gold: NDArray[np.int64]  # row, or -1
+    gold: NDArray[np.int64]  # rows of candidates that answer
+    answers: NDArray[np.int64]  # the case of each
     kind: NDArray[np.str_]
+    source: NDArray[np.str_]
     size: NDArray[np.int64]  # 0 is everything
 
     @classmethod
     def of(cls, found: Iterable[Case]) -> Table:
-        X, dense, lexical, start, gold, kind, size = [], [], [], [], [], [], []
-        for case in found:
+        X, dense, lexical, start, gold, answers, kind, source, size = ([] for _ in range(9))
+        for number, case in enumerate(found):
             start.append(len(X))
-            gold.append(-1 if case.gold is None else len(X) + case.gold)
+            gold += [len(X) + place for place in case.golds]
+            answers += [number] * len(case.golds)
             kind.append(case.kind)
+            source.append(case.source)
             size.append(case.size or 0)
             X += [astuple(row) for row in features(case.question, case.candidates, dense_weight=0.0)]
             dense += [candidate.dense for candidate in case.candidates]
             lexical += [candidate.lexical for candidate in case.candidates]
-        return cls(*map(np.array, (X, dense, lexical, start, gold, kind, size)))
+        return cls(*map(np.array, (X, dense, lexical, start, gold, answers, kind, source, size)))
 
     def mix(self, dense_weight: float) -> Table:
         """Return the table with another share of the cosine; `of` makes it with none."""
@@ -252,20 +267,35 @@ class Table:
             weight[self.kind == kind] = share / (self.kind == kind).sum()
         return weight
 
+    @property
+    def golds(self) -> NDArray[np.int64]:
+        """How many candidates of each case answer."""
+        return np.bincount(self.answers, minlength=len(self.kind))
+
     def best(self, scores: Array) -> Array:
         return np.maximum.reduceat(scores, self.start)
+
+    def ranks(self, scores: Array) -> Array:
+        """Return how many candidates of each case are better than the best one that answers; inf if none does."""
+        best = np.full(len(self.kind), -np.inf)
+        np.maximum.at(best, self.answers, scores[self.gold])
+        case = np.repeat(np.arange(len(self.start)), np.diff([*self.start, len(scores)]))
+        better = np.bincount(case, weights=scores > best[case], minlength=len(self.kind))
+        return np.where(self.golds > 0, better, np.inf)
 
 
 def fit(table: Table) -> tuple[Features, float]:
     """Return weights and bias.
 
-    First a softmax over the candidates and "none of these", so that the weights rank; then slope and bias of a logistic
-    regression of "answerable" on the best score, so that it is a probability.
+    First a softmax over the candidates and "none of these", those that answer sharing the right side, so that the
+    weights rank; then slope and bias of a logistic regression of "answerable" on the best score, so that it is a
+    probability.
     """
-    known = (table.gold >= 0) | (table.kind != "answerable")
+    answered = table.golds > 0
+    # A gold sentence that was not found is neither there nor not there.
+    weight = table.weight * (answered | (table.kind != "answerable"))
     case = np.repeat(np.arange(len(table.start)), np.diff([*table.start, len(table.X)]))
-    weight, gold = table.weight * known, table.gold
-    answered = gold >= 0
+    share = 1.0 / table.golds[table.answers]
 
     def softmax_loss(parameters: Array) -> tuple[float, Array]:
         w, none = parameters[:-1], parameters[-1]
@@ -273,9 +303,10 @@ def fit(table: Table) -> tuple[Features, float]:
         top = np.maximum(table.best(s), none)
         e, e_none = np.exp(s - top[case]), np.exp(none - top)
         Z = np.add.reduceat(e, table.start) + e_none
-        target = np.where(answered, s[gold], none)
+        target = np.where(answered, 0.0, none)
+        np.add.at(target, table.answers, share * s[table.gold])
         p = weight[case] * e / Z[case]
-        slope = table.X.T @ p - (weight[answered, None] * table.X[gold[answered]]).sum(0)
+        slope = table.X.T @ p - (weight[table.answers] * share) @ table.X[table.gold]
         slope_none = (weight * e_none / Z).sum() - weight[~answered].sum()
         return float(weight @ (np.log(Z) + top - target) + 1e-3 * w @ w), np.append(slope + 2e-3 * w, slope_none)
 
@@ -300,14 +331,10 @@ def log_loss(p: Array, y: NDArray[np.bool_], weight: Array) -> float:
 # --- report -----------------------------------------------------------------------------------------------------------
 
 
-def recall(table: Table, scores: Array, size: int) -> list[float]:
-    """Return recall at `KS`; a gold sentence that is not among the candidates is a miss."""
-    ranks = []
-    for i in np.flatnonzero((table.kind == "answerable") & (table.size == size)):
-        end = table.start[i + 1] if i + 1 < len(table.start) else len(scores)
-        case = scores[table.start[i] : end]
-        ranks.append(int((case > scores[table.gold[i]]).sum()) if table.gold[i] >= 0 else 999)
-    return [float(np.mean([rank < k for rank in ranks])) for k in KS]
+def recall(table: Table, scores: Array, of: NDArray[np.bool_]) -> list[float]:
+    """Return recall at `KS` of some answerable cases; a gold sentence that is not among the candidates is a miss."""
+    ranks = table.ranks(scores)[of & (table.kind == "answerable")]
+    return [float(np.mean(ranks < k)) for k in KS]
 
 
 def auc(p: Array, y: NDArray[np.bool_]) -> float:
@@ -328,7 +355,8 @@ def report_recall(table: Table, scores: Array) -> None:
     rankings = (("BM25", table.lexical), ("dense", table.dense), ("similarity", table.X[:, 0]), ("score", scores))
     for size in sorted({int(s) for s in table.size}, key=lambda s: s or 10**9):
         for name, ranking in rankings:
-            print(f"  {size or 'all':>5} atoms  {name:<10}", " ".join(f"{r:.3f}" for r in recall(table, ranking, size)))
+            found = recall(table, ranking, table.size == size)
+            print(f"  {size or 'all':>5} atoms  {name:<10}", " ".join(f"{r:.3f}" for r in found))
 
 
 def report_gate(table: Table, p: Array) -> None:
@@ -355,21 +383,29 @@ def report_gate(table: Table, p: Array) -> None:
             print(f"  {low:.1f}-{low + 0.1:.1f}  {np.average(p[of], weights=table.weight[of]):.2f}  {share:.2f}")
 
 
+def report_sources(table: Table, scores: Array) -> None:
+    """Print of each file what is refused at `RoutingConfig.abstain_below`, and recall at 1 and 4."""
+    p, gate = sigmoid(table.best(scores)), RoutingConfig().abstain_below
+    print(f"\nby file, all sizes: refused at {gate} of answerable, (a), (b), (c); recall@1, @4")
+    for source in sorted(set(table.source)):
+        of = table.source == source
+        kinds = [of & (table.kind == kind) for kind in SHARES]
+        refused = [f"{(p[kind] < gate).mean():.2f}" if kind.any() else "–" for kind in kinds]
+        found = recall(table, scores, of) if kinds[0].any() else None
+        print(f"  {source:<42}", " ".join(f"{x:>4}" for x in refused), *(f"{found[k]:.2f}" for k in (0, 2) if found))
+
+
 def report_routes(table: Table, scores: Array, size: int) -> None:
-    """Print how long routes get and how often they hold the gold sentence, by margin and longest route."""
+    """Print how long routes get and how often they hold a gold sentence, by margin and longest route."""
     print(f"\nroutes of answerable questions, {size or 'all'} atoms: mean length, gold in route")
     chosen = np.flatnonzero((table.kind == "answerable") & (table.size == size))
-    bounds = [*table.start, len(scores)]
+    bounds, ranks = [*table.start, len(scores)], table.ranks(scores)
     for margin in (0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
         cells = []
         for longest in (1, 2, 4, 6, 8):
-            lengths, hits = [], []
-            for i in chosen:
-                case = scores[bounds[i] : bounds[i + 1]]
-                length = min(longest, int((case >= case.max() - margin).sum()))
-                lengths.append(length)
-                hits.append(table.gold[i] >= 0 and (case > scores[table.gold[i]]).sum() < length)
-            cells.append(f"{longest}: {np.mean(lengths):.2f} {np.mean(hits):.3f}")
+            near = [scores[bounds[i] : bounds[i + 1]] for i in chosen]
+            lengths = np.array([min(longest, int((case >= case.max() - margin).sum())) for case in near])
+            cells.append(f"{longest}: {lengths.mean():.2f} {(ranks[chosen] < lengths).mean():.3f}")
         print(f"  margin {margin:<4}", "   ".join(cells))
 
 
@@ -383,10 +419,10 @@ def main() -> None:
     rng = random.Random(arguments.seed)
     encoder = SentenceTransformerEncoder(resolve_key_encoder(arguments.encoder))
     halves = []
-    for name, world in zip(("fitted on", "held out"), read_worlds(arguments.data, rng), strict=True):
+    for name, world in zip(("fitted on", "held out"), read_worlds(arguments.data), strict=True):
         encode(world, encoder)
         halves.append(Table.of(case for case in cases(world, rng, config.candidates) if case.candidates))
-        kinds = {kind: sum(question.kind == kind for question in world.questions) for kind in ("answerable", "a", "b")}
+        kinds = dict(Counter(question.kind for question in world.questions))
         print(f"{name}: {len(world.texts)} atoms, questions {kinds}, {len(halves[-1].start)} cases", flush=True)
     print("\nshare of the cosine: log loss and recall@1 (all atoms), each with its own fit")
     for dense_weight in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
@@ -394,13 +430,14 @@ def main() -> None:
         weights, bias = fit(train)
         scores = held.X @ np.array(astuple(weights)) + bias
         loss = log_loss(sigmoid(held.best(scores)), held.kind == "answerable", held.weight)
-        print(f"  {dense_weight:.1f}  {loss:.4f}  {recall(held, scores, 0)[0]:.3f}")
+        print(f"  {dense_weight:.1f}  {loss:.4f}  {recall(held, scores, held.size == 0)[0]:.3f}")
     train, held = (half.mix(config.dense_weight) for half in halves)
     weights, bias = fit(train)
     weights, bias = Features(*(round(weight, 2) for weight in astuple(weights))), round(bias, 2)
     scores = held.X @ np.array(astuple(weights)) + bias
     report_recall(held, scores)
     report_gate(held, sigmoid(held.best(scores)))
+    report_sources(held, scores)
     for size in (40, 0):
         report_routes(held, scores, size)
     print(f"\nWEIGHTS = {weights}\nBIAS = {bias}")

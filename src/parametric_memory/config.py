@@ -78,7 +78,7 @@ class RoutingConfig(Table):
     weights: Literal["equal", "odds"] = "equal"
     gates: Literal["selected", "reranked"] = "selected"
     dense_weight: float = 0.7
-    margin: float = 1.5
+    margin: float = 0.8
     abstain_below: float = 0.4
     abstain_at: float | None = None
     unsure_below: float = 0.7

@@ -102,12 +102,13 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, *, card: str = "") -> 
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
+def load_checkpoint(folder: Path | str) -> Checkpoint:
     """Read a checkpoint; the network is float32, on the CPU, in evaluation mode.
 
     Raises:
         CheckpointError: If the folder lacks a file, or its weights are damaged or not of the shape its config says.
     """
+    folder = Path(folder)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["format"] > FORMAT:

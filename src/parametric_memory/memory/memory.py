@@ -56,6 +56,7 @@ from parametric_memory.protocols import (
     TokenRouter,
 )
 from parametric_memory.routing import SentenceTransformerEncoder
+from parametric_memory.routing.courtesy import without_courtesy
 from parametric_memory.routing.hops import join, next_question
 from parametric_memory.store import AtomStore, Stats
 from parametric_memory.types import (
@@ -404,8 +405,9 @@ class ParametricMemory:
         return self.resolve(question, history) if history else question
 
     def encode_query(self, question: str) -> Query:
-        """Return the question with its key."""
-        return Query(question, self.key_encoder.encode_query(question))
+        """Return what a question asks, without courtesy, with its key."""
+        asked = without_courtesy(question)
+        return Query(asked, self.key_encoder.encode_query(asked))
 
     def candidates(self, query: Query, *, filters: Filters | None = None) -> list[Candidate]:
         """Return the atoms that the similarity stage finds, by keys and by words, and those beside them."""
@@ -495,7 +497,7 @@ class ParametricMemory:
             return None
         # Atoms of several hops were read for several questions.
         known = found_in(route) if self.config.routing.hops == 1 else None
-        return known or self.token_router.read(question, atoms)
+        return known or self.token_router.read(without_courtesy(question), atoms)
 
     def adapters(self, route: Route) -> list[AtomAdapter]:
         """Return the adapters of the route's atoms, made from their codes."""

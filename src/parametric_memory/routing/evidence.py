@@ -2,6 +2,7 @@
 
 Questions and statements come in as text, one `Evidence` per statement goes out. Words are folded (case, accents) and
 cut to crude stems; the lists are English. In other languages coverage and numbers still count, the rest stays silent.
+A word of the question that no statement has is read as one that differs by a slip of the finger.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 _WORD = re.compile(r"[^\W_]+(?:[.,:]\d+)*")
@@ -49,6 +50,8 @@ _ASKS_NAME = re.compile(
 
 #: Words in fewer of the statements weigh more; the constant keeps the weights sane when there are few statements.
 _RARITY = 32
+#: How much a word counts that is spelled otherwise; shorter stems than this differ by a letter too easily.
+_SLIPPED, _LONG_ENOUGH = 0.8, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,35 +60,54 @@ class Evidence:
 
     Attributes:
         coverage: Share of the question's words that the statement has, rare words counting more; 0 to 1.
+        topic: Share of them that the statements of its document have together.
         lacks_number: A number of the question is not in the statement.
         lacks_answer: The question asks for a number or a name, and the statement has none that the question has not.
         news: ``log(1 + n)`` of the ``n`` words that the statement has and the question has not.
     """
 
     coverage: float
+    topic: float
     lacks_number: bool
     lacks_answer: bool
     news: float
 
 
-def weigh(question: str, statements: Sequence[str]) -> list[Evidence]:
-    """Return each statement's evidence; how rare a word is, is counted over ``statements``."""
+def weigh(question: str, statements: Sequence[str], documents: Sequence[str] = ()) -> list[Evidence]:
+    """Return each statement's evidence.
+
+    Args:
+        question: In words.
+        statements: How rare a word is, is counted over them.
+        documents: Which document each is of; all of one, if nothing is said.
+    """
     asked = Words.of(question)
     read = [Words.of(statement) for statement in statements]
-    found = Counter(stem for words in read for stem in words.stems & asked.stems)
-    rarity = {stem: math.log1p(_RARITY / (found[stem] + 0.5)) for stem in asked.stems}
-    wants_number, wants_name = asks_number(question), bool(_ASKS_NAME.search(question))
+    meant = _meant(asked.stems, frozenset().union(*(words.stems for words in read)))
+    found = Counter(stem for words in read for stem in words.stems & meant.keys())
+    rarity = {stem: math.log1p(_RARITY / (found[stem] + 0.5)) for stem in meant}
     # The order of a set differs between processes; an exact sum does not depend on it.
     total = math.fsum(rarity.values())
+
+    def share(stems: Collection[str]) -> float:
+        return math.fsum(meant[stem] * rarity[stem] for stem in meant.keys() & stems) / total if total else 0.0
+
+    documents = documents or [""] * len(statements)
+    together: dict[str, set[str]] = defaultdict(set)
+    for document, words in zip(documents, read, strict=True):
+        together[document] |= words.stems
+    topics = {document: share(stems) for document, stems in together.items()}
+    wants_number, wants_name = asks_number(question), bool(_ASKS_NAME.search(question))
     return [
         Evidence(
-            coverage=math.fsum(rarity[stem] for stem in asked.stems & words.stems) / total if total else 0.0,
+            coverage=share(words.stems),
+            topic=topics[document],
             lacks_number=not asked.digits <= words.digits,
             lacks_answer=(wants_number and not words.numbers - asked.numbers)
-            or (wants_name and not words.names - asked.stems),
-            news=math.log1p(len(words.stems - asked.stems)),
+            or (wants_name and not words.names - meant.keys()),
+            news=math.log1p(len(words.stems - meant.keys())),
         )
-        for words in read
+        for document, words in zip(documents, read, strict=True)
     ]
 
 
@@ -129,6 +151,39 @@ class Words:
             numbers=digits | _NUMBER_WORDS.intersection(words),
             names=frozenset(_stem(word) for word in capitalised if word not in STOP_WORDS),
         )
+
+
+def _meant(asked: frozenset[str], known: frozenset[str]) -> dict[str, float]:
+    """Return the stems that a question means, and how much each counts as said.
+
+    One that no statement has means one of theirs that is a slip away; if that says nothing ("whcih"), so does it.
+    """
+    meant = dict.fromkeys(asked & known, 1.0)
+    for stem in sorted(asked - known):
+        spelled = _spelled(stem, known | STOP_WORDS)
+        if spelled not in STOP_WORDS:
+            meant.setdefault(spelled, 1.0 if spelled == stem else _SLIPPED)
+    return meant
+
+
+def _spelled(stem: str, known: Collection[str]) -> str:
+    """Return the first of known stems that is a slip away; the stem itself if there is none.
+
+    A slip is a letter that is missing, added, exchanged, or swapped with the next; the first one is taken to be right.
+    """
+    if len(stem) < _LONG_ENOUGH or stem[0].isdigit():
+        return stem
+    own, lengths = _slips(stem), range(max(_LONG_ENOUGH, len(stem) - 1), len(stem) + 2)
+    alike = (other for other in known if other[0] == stem[0] and len(other) in lengths)
+    return min((other for other in alike if not own.isdisjoint(_slips(other))), default=stem)
+
+
+def _slips(word: str) -> frozenset[str]:
+    """Return the word, and what is left of it without any one letter: two words one slip apart share one of these.
+
+    The symmetric deletes of SymSpell (Garbe 2012); a few words that are two slips apart share one, too.
+    """
+    return frozenset([word, *(word[:place] + word[place + 1 :] for place in range(len(word)))])
 
 
 def _stem(word: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from parametric_memory.config import RoutingConfig
-from parametric_memory.routing.fusion import by_id, scores
+from parametric_memory.routing.fusion import BIAS, WEIGHTS, by_id, scores
 from parametric_memory.routing.selection import select
 from parametric_memory.types import AtomGates, Candidate, Query, Route, stable_id
 
@@ -52,7 +52,7 @@ class RerankingRouter:
     @property
     def name(self) -> str:
         """Identity of its confidences: what was calibrated with other weights does not hold for these."""
-        return f"reranking:{stable_id(repr(self.weights))[:12]}"
+        return f"reranking:{stable_id(repr((self.weights, WEIGHTS, BIAS)))[:12]}"
 
     def with_threshold(self, threshold: float) -> RerankingRouter:
         """Return this router with another gate: empty exactly where the confidence is below the threshold."""

@@ -144,6 +144,8 @@ class TrainingConfig(Table):
         stages: What is learned, in order; by default what is shipped for the compiler.
         examples: Questions that are drawn from; None takes all. More epochs over fewer are cheaper on a CPU, where the
             states of the lower layers are computed once a question.
+        together: They are drawn document by document, so that what is read once serves all of a document's questions;
+            else one by one.
         synthetic: Questions about made-up worlds beside those of the data.
         batch_size: Rows a step, over all processes.
         warmup: Steps at the beginning of each stage in which the learning rate rises.
@@ -174,6 +176,7 @@ class TrainingConfig(Table):
     steps: int | None = 4000
     stages: tuple[Stage, ...] = STAGES
     examples: int | None = None
+    together: bool = False
     synthetic: int = 4000
     batch_size: int = 32
     warmup: int = 50
@@ -208,6 +211,11 @@ class TrainingConfig(Table):
             raise ConfigError(
                 f"the curriculum of a document compiler: the stages {gates} weigh span or atoms, which are learned by "
                 "gates, and it has none; weigh teacher or nll"
+            )
+        if self.gates != "own":
+            raise ConfigError(
+                f'training a document compiler: gates = "{self.gates}" weighs the ranks of atoms, and it has none; '
+                "leave gates out"
             )
 
     @property

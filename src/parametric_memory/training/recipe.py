@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,7 +242,8 @@ def _new(model: Any, spec: AdapterSpec, config: TrainingConfig) -> Network:
 
 def _learned(corpus: Corpus, tokenizer: Any, config: TrainingConfig) -> tuple[Exercises, list[int]]:
     """Return what is trained on, and the numbers of the completions among it."""
-    questions = some(corpus.train, config.examples, config.seed)
+    draw = partial(some_together, corpus) if config.together else some
+    questions = draw(corpus.train, config.examples, config.seed)
     touched = sorted({corpus.document_of[atom] for q in questions for atom in (*q.golds, *q.look_alikes)})
     atoms = [atom for document in touched for atom in corpus.documents[document]]
     completing: list[Example] = []
@@ -261,6 +263,15 @@ def some(examples: list[Example], count: int | None, seed: int) -> list[Example]
     if count is None or count >= len(examples):
         return examples
     return [examples[number] for number in sorted(random.Random(seed).sample(range(len(examples)), count))]
+
+
+def some_together(corpus: Corpus, examples: list[Example], count: int | None, seed: int) -> list[Example]:
+    """Return a sample in its order, all questions of some documents: a window that is read for one serves them all."""
+    order = list(range(len(corpus.documents)))
+    random.Random(seed).shuffle(order)
+    place = {document: number for number, document in enumerate(order)}
+    numbers = sorted(range(len(examples)), key=lambda n: (place[corpus.document_of[examples[n].anchor]], n))
+    return [examples[number] for number in sorted(numbers[:count])]
 
 
 def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> Network:
@@ -341,7 +352,7 @@ def write_checkpoint(run: Run, folder: Path, score: Score | None = None) -> Path
     network = trainer.averaged_network()
     training: dict[str, Any] = {
         "config": asdict(run.config),
-        "init": str(run.init.name) if run.init else None,
+        "init": load_checkpoint(run.init).digest if run.init else None,
         "questions": len(trainer.lessons.exercises),
         "validation": scores | ({"greedy": run.scorer(score)(network)} if score else {}),
         "machine": this_machine(),

@@ -59,8 +59,9 @@ def test_damaged_weights_of_a_router_are_a_clear_error(checkpoint, tmp_path):
 
 
 def test_a_folder_without_a_checkpoint_is_a_clear_error(tmp_path):
-    with pytest.raises(CheckpointError, match=r"config\.json"):
-        load_checkpoint(tmp_path)
+    for folder in (tmp_path, str(tmp_path)):
+        with pytest.raises(CheckpointError, match=r"No such file.*config\.json"):
+            load_checkpoint(folder)
 
 
 def test_damaged_weights_are_a_clear_error(checkpoint, tmp_path):

@@ -261,3 +261,5 @@ def test_the_shipped_stages_are_those_of_the_compiler():
     assert max(DOCUMENT_STAGES[1].distractors) + 1 == 8
     with pytest.raises(ConfigError, match="learned by gates"):
         TrainingConfig(compiler="document", stages=(Stage(name="gates", steps=1, weights=Weights(span=1.0)),))
+    with pytest.raises(ConfigError, match="weighs the ranks of atoms"):
+        TrainingConfig(compiler="document", gates="told")

@@ -3,6 +3,7 @@ import random
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,7 @@ from parametric_memory.training import (
     train_reader,
 )
 from parametric_memory.training.batches import collate
+from parametric_memory.training.corpus import Corpus, Example
 
 STAGES = (
     Stage(name="gates", steps=2, weights=Weights(span=1.0, atoms=0.5), distractors=(0, 1)),
@@ -71,6 +73,8 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(folders, tmp_path):
     expected = load_checkpoint(first).network.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in run.trainer.network.state_dict().items())
     assert all(parameter.requires_grad for parameter in run.trainer.network.parameters())
+    made = load_checkpoint(recipe.write_checkpoint(run, tmp_path / "made"))
+    assert made.training["init"] == made.digest == load_checkpoint(first).digest
     widened = prepare(data, tmp_path / "widened", base, replace(CONFIG, question_words=True), init=first)
     assert widened.trainer.network.config.question_words
     assert torch.equal(widened.trainer.network.read.weight, expected["read.weight"])
@@ -94,6 +98,20 @@ def test_ranks_are_weighed_by_what_the_settings_say(folders, tmp_path, gates):
             sure = given.inside.exp()[batch.inside].mean()
             assert float(sure) == 1.0 if gates == "told" else 0.3 < float(sure) < 1.0
     assert trainer.try_step(trainer.config.total_steps - 1) > 0
+
+
+def test_a_sample_of_whole_documents_has_all_their_questions_but_those_of_the_last():
+    corpus = Corpus()
+    for number in range(20):
+        atom = corpus.add([f"Hall {number} is red.", f"Hall {number} is old."], "").start
+        corpus.train += [Example(f"{word} {number}?", "red", (atom + word % 2,)) for word in range(4)]
+    drawn = recipe.some_together(corpus, corpus.train, 18, seed=1)
+    asked = Counter(corpus.document_of[example.anchor] for example in drawn)
+    assert sorted(asked.values()) == [2, 4, 4, 4, 4]
+    assert drawn == [example for example in corpus.train if example in drawn]
+    assert drawn == recipe.some_together(corpus, corpus.train, 18, seed=1)
+    assert drawn != recipe.some_together(corpus, corpus.train, 18, seed=2)
+    assert recipe.some_together(corpus, corpus.train, None, seed=1) == corpus.train
 
 
 def test_a_token_router_that_is_not_there_is_a_clear_error(folders, tmp_path, monkeypatch):
