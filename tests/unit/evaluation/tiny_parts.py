@@ -20,7 +20,7 @@ from parametric_memory.testing.doubles import HashingKeyEncoder, TinyBackend, ti
 #: It abstains only where nothing was found.
 CONFIG = MemoryConfig(
     store=StoreConfig(index="numpy"),
-    routing=RoutingConfig(abstain_below=0.02),
+    routing=RoutingConfig(abstain_below=0.05),
     generation=GenerationConfig(max_new_tokens=32),
 )
 
