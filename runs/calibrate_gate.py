@@ -272,6 +272,11 @@ class Table:
         """How many candidates of each case answer."""
         return np.bincount(self.answers, minlength=len(self.kind))
 
+    @property
+    def case(self) -> NDArray[np.int64]:
+        """The case of each row."""
+        return np.repeat(np.arange(len(self.start)), np.diff([*self.start, len(self.X)]))
+
     def best(self, scores: Array) -> Array:
         return np.maximum.reduceat(scores, self.start)
 
@@ -279,8 +284,7 @@ class Table:
         """Return how many candidates of each case are better than the best one that answers; inf if none does."""
         best = np.full(len(self.kind), -np.inf)
         np.maximum.at(best, self.answers, scores[self.gold])
-        case = np.repeat(np.arange(len(self.start)), np.diff([*self.start, len(scores)]))
-        better = np.bincount(case, weights=scores > best[case], minlength=len(self.kind))
+        better = np.bincount(self.case, weights=scores > best[self.case], minlength=len(self.kind))
         return np.where(self.golds > 0, better, np.inf)
 
 
@@ -294,7 +298,7 @@ def fit(table: Table) -> tuple[Features, float]:
     answered = table.golds > 0
     # A gold sentence that was not found is neither there nor not there.
     weight = table.weight * (answered | (table.kind != "answerable"))
-    case = np.repeat(np.arange(len(table.start)), np.diff([*table.start, len(table.X)]))
+    case = table.case
     share = 1.0 / table.golds[table.answers]
 
     def softmax_loss(parameters: Array) -> tuple[float, Array]:

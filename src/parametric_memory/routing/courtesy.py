@@ -30,7 +30,7 @@ _TELLING = _any_of(
     " (tell|explain|say|remind|inform|show)( (to )?(me|us))?",
     "(can|could|would|will) you( please)? let (me|us) know",
     "(would|do) you mind (telling|explaining|reminding|showing)( (to )?(me|us))?",
-    "(please )?(tell|remind) (me|us)",
+    "(tell|remind) (me|us)",
     "i( would|['’]d)?( really)? (like|love|want|need) to (know|learn|find out|ask)( you)?( (this|something))?",
 )
 #: Phrases before a question word: "Do you know who", "I was wondering when".

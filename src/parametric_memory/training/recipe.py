@@ -110,13 +110,13 @@ def train_hypernetwork(
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything of a training run, ready to be started."""
+    """Everything of a training run, ready to be started; `init` is the digest of what it begins with, if it does."""
 
     trainer: Trainer
     backend: HuggingFaceBackend
     spec: AdapterSpec
     config: TrainingConfig
-    init: Path | None
+    init: str | None
 
     def begin(self) -> None:
         """Make the network as it is the run's beginning; what `out` holds of an earlier run goes."""
@@ -176,9 +176,9 @@ def prepare(
         model.set_attn_implementation("eager")  # the fastest at these lengths, forward and backward
     spec = spec_for(model, base, last=min(config.layers, len(layers_of(model))))
     network = _new(model, spec, config)
-    made = network.config
+    made, begun = network.config, None
     if init is not None:
-        network = _begun(init, spec, made)
+        network, begun = _begun(init, spec, made)
     learned, completing = _learned(corpus, backend.tokenizer, config)
     held_out = exercises(
         corpus, some(corpus.validation, HELD_OUT, 0), tokenizer=backend.tokenizer, prompt=config.prompt,
@@ -206,7 +206,7 @@ def prepare(
         network, model, spec.targets,
         lessons=lessons, frozen=frozen, validation=(held_out, checked), config=config, out=out, teacher=teacher,
     )  # fmt: skip
-    return Run(trainer, backend, spec, config, init)
+    return Run(trainer, backend, spec, config, begun)
 
 
 def corpus_of(data: Path, *, synthetic: int, seed: int) -> Corpus:
@@ -274,8 +274,8 @@ def some_together(corpus: Corpus, examples: list[Example], count: int | None, se
     return [examples[number] for number in sorted(numbers[:count])]
 
 
-def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> Network:
-    """Return the network of a checkpoint, trainable.
+def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> tuple[Network, str]:
+    """Return the network of a checkpoint, trainable, and the digest of its weights.
 
     Raises:
         CheckpointError: If it was made for another base model or with other sizes.
@@ -291,7 +291,7 @@ def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> Network:
             f"{found.network.config}, this run is for {spec.base_model} ({spec.base_fingerprint}) with {config}; use "
             "the same base model, layers and width, and the same compiler, or begin without it"
         )
-    return network.requires_grad_(True).train()
+    return network.requires_grad_(True).train(), found.digest
 
 
 def _locating(
@@ -352,7 +352,7 @@ def write_checkpoint(run: Run, folder: Path, score: Score | None = None) -> Path
     network = trainer.averaged_network()
     training: dict[str, Any] = {
         "config": asdict(run.config),
-        "init": load_checkpoint(run.init).digest if run.init else None,
+        "init": run.init,
         "questions": len(trainer.lessons.exercises),
         "validation": scores | ({"greedy": run.scorer(score)(network)} if score else {}),
         "machine": this_machine(),
