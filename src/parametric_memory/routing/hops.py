@@ -30,7 +30,7 @@ def next_question(question: str, statements: Sequence[str]) -> str | None:
     said = [Words.of(statement).stems for statement in statements]
     if asked <= frozenset().union(*said):
         return None
-    names = dict.fromkeys(name for statement in statements for name in _names(statement))
+    names = dict.fromkeys(name for statement in statements for name in names_in(statement))
     new = [name for name in names if not Words.of(name).stems <= asked]
     return " ".join([question, *new]) if new else None
 
@@ -65,7 +65,7 @@ def join(rounds: Sequence[Route], config: RoutingConfig) -> Route:
     return replace(first, selected=tuple(selected), rejected=tuple(sorted(left, key=lambda r: (-r.score, r.atom.id))))
 
 
-def _names(text: str) -> list[str]:
+def names_in(text: str) -> list[str]:
     """Return runs of capitalised words; those of stop words alone only begin a sentence."""
     names, run = [], list[str]()
     for piece in [*_PIECE.findall(text), "."]:

@@ -95,6 +95,18 @@ DEFAULT_MIXTURE = {
     "dart_tables.train": Source(200, triples, each=2),
     "e2e_cleaned.train": Source(300, triples, each=1),
 }
+#: What token routers learn from by default: no base model reads it, so it may be more; an eighth of it has no answer.
+SPAN_MIXTURE = {
+    **DEFAULT_MIXTURE,
+    "squad1.1.train": Source(25_000, extractive),
+    "squad1.1_sentences.train": Source(10_000, extractive),
+    "squad1.1_unanswerable_constructed.train": Source(12_000, extractive),
+    "squadshifts_amazon.train": Source(5_000, extractive),
+    "qamr.train1": Source(2_000, extractive, each=4),
+    "qamr.train2": Source(2_000, extractive, each=4),
+    "tweetqa.train": Source(3_000, free_form, titled=False),
+    "ropes.train": Source(2_000, reasoned, each=4, titled=False),
+}
 MAX_DOCUMENT_CHARS = 20_000
 VALIDATION_SHARE = 0.03
 #: So many words in a row are a quotation, unless so many documents say them.
@@ -121,23 +133,22 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def read_corpus(folder: Path, mixture: Mapping[str, Source] | None = None, *, scale: float = 1.0) -> Corpus:
+def read_corpus(folder: Path, mixture: Mapping[str, Source] = DEFAULT_MIXTURE, *, scale: float = 1.0) -> Corpus:
     """Read a folder's files, aligned to sentences; what cannot be used is left out, counted by reason and logged.
 
     Args:
         folder: Holds ``*.jsonl`` or ``*.jsonl.gz`` files.
-        mixture: How much of which file, by its name without extension. `DEFAULT_MIXTURE` by default, if the
-            folder has a file of it, else every file as a whole.
+        mixture: How much of which file, by its name without extension; every file as a whole, if the folder has none
+            of them.
         scale: Multiplies how many questions are taken of each file, and of each of its documents.
 
     Raises:
         TrainingError: If there is no file to read.
     """
     files = {path.name.removesuffix(".gz").removesuffix(".jsonl"): path for path in sorted(folder.glob("*.jsonl*"))}
-    if mixture is None:
-        known = files.keys() & DEFAULT_MIXTURE.keys()
-        mixture = DEFAULT_MIXTURE if known else dict.fromkeys(files, Source(questions=1_000_000))
     if not files.keys() & mixture.keys():
+        mixture = dict.fromkeys(files, Source(questions=1_000_000))
+    if not files:
         raise TrainingError(f"reading training data: {folder} has no *.jsonl or *.jsonl.gz file to train on")
     corpus, asked = Corpus(), set[Asked]()
     for name, source in mixture.items():

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from parametric_memory.routing.hops import names_in
 from parametric_memory.routing.spans import MAX_ANSWER, Pair, SpanScores, Tokenizer, inside, pairs_of
 from parametric_memory.training.alignment import find
 from parametric_memory.training.corpus import Corpus, Example
+from parametric_memory.training.twists import twisted
 
 #: Share of the questions whose atoms are read without the titles above them.
 UNTITLED = 0.3
+#: Share of the names in changed questions that their own document has, too.
+OWN_NAMES = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,14 @@ class Pairings:
         return [len(example.question) + len(self._corpus.texts[example.anchor]) for example in self.examples]
 
     def draw(
-        self, numbers: Sequence[int], rng: random.Random, *, others: int, nothing: float = 0.0, near: float = 0.5
+        self,
+        numbers: Sequence[int],
+        rng: random.Random,
+        *,
+        others: int,
+        nothing: float = 0.0,
+        near: float = 0.5,
+        twists: float = 0.0,
     ) -> list[Pairing]:
         """Return some questions with atoms.
 
@@ -78,16 +89,21 @@ class Pairings:
             others: How many beside those that answer.
             nothing: Share of the questions whose answering atoms are left out, if there are others.
             near: Share of the questions whose others are neighbours of the atoms that answer.
+            twists: Share of the questions that are changed so that nothing answers them, if they can be.
         """
         pool = [self.examples[number].anchor for number in numbers]
-        return [self._pairing(self.examples[number], pool, rng, others, nothing, near) for number in numbers]
+        made = []
+        for number in numbers:
+            example = self.examples[number]
+            drawn = self._others(example, pool, rng, others, near)
+            if rng.random() < twists and (question := self._twisted(example, pool, rng)):
+                made.append(self._pairing(replace(example, question=question), (), [*example.golds, *drawn], rng))
+            else:
+                golds = () if drawn and rng.random() < nothing else example.golds
+                made.append(self._pairing(example, golds, [*golds, *drawn], rng))
+        return made
 
-    def _pairing(
-        self, example: Example, pool: Sequence[int], rng: random.Random, others: int, nothing: float, near: float
-    ) -> Pairing:
-        drawn = self._others(example, pool, rng, others, near)
-        golds = () if drawn and rng.random() < nothing else example.golds
-        atoms = [*golds, *drawn]
+    def _pairing(self, example: Example, golds: Sequence[int], atoms: list[int], rng: random.Random) -> Pairing:
         rng.shuffle(atoms)
         texts = [self._corpus.texts[atom] for atom in atoms]
         titles = ["" if rng.random() < UNTITLED else self._title(atom) for atom in atoms]
@@ -99,6 +115,16 @@ class Pairings:
             if place.atom in golds and (span := _tokens(pairs[numbers[place.atom]], place.begin, place.end))
         }
         return Pairing(pairs, tuple(numbers[atom] for atom in golds), answers)
+
+    def _twisted(self, example: Example, pool: Sequence[int], rng: random.Random) -> str | None:
+        """Return the question as nothing answers it; None if it has no answer to be found, or nothing to change."""
+        if not example.places:
+            return None
+        # What the document names is the better disguise.
+        elsewhere = self._corpus.siblings(example.anchor) if rng.random() < OWN_NAMES else pool
+        instead = [name for atom in elsewhere for name in names_in(self._corpus.texts[atom])]
+        answering = [self._title(example.anchor), *(self._corpus.texts[gold] for gold in example.golds)]
+        return twisted(example.question, " ".join(answering), instead, rng)
 
     def _others(self, example: Example, pool: Sequence[int], rng: random.Random, count: int, near: float) -> list[int]:
         """Return atoms that do not answer; at least one for a question that nothing answers."""

@@ -38,7 +38,7 @@ from parametric_memory.routing.span_router import load_token_router, shipped_tok
 from parametric_memory.training.completions import completions
 from parametric_memory.training.corpus import Corpus, Example
 from parametric_memory.training.curriculum import TrainingConfig
-from parametric_memory.training.data import read_corpus
+from parametric_memory.training.data import DEFAULT_MIXTURE, Source, read_corpus
 from parametric_memory.training.exercises import Exercises, exercises
 from parametric_memory.training.frozen import Frozen
 from parametric_memory.training.greedy import Score, greedy_scores
@@ -209,24 +209,32 @@ def prepare(
     return Run(trainer, backend, spec, config, begun)
 
 
-def corpus_of(data: Path, *, synthetic: int, seed: int) -> Corpus:
+def corpus_of(data: Path, *, synthetic: int, seed: int, mixture: Mapping[str, Source] = DEFAULT_MIXTURE) -> Corpus:
     """Return what a file of `Corpus.save` holds, or what `gather` makes of a folder."""
-    return Corpus.load(data) if data.is_file() else gather(data, synthetic=synthetic, seed=seed)
+    return Corpus.load(data) if data.is_file() else gather(data, synthetic=synthetic, seed=seed, mixture=mixture)
 
 
-def gather(data: Path, *, synthetic: int, seed: int, scale: float = 1.0) -> Corpus:
+def gather(
+    data: Path,
+    *,
+    synthetic: int,
+    seed: int,
+    mixture: Mapping[str, Source] = DEFAULT_MIXTURE,
+    scale: float = 1.0,
+) -> Corpus:
     """Return the questions of a folder, with others about a synthetic world beside them.
 
     Args:
         data: Folder of question answering files (see `training.data`).
         synthetic: How many questions about a synthetic world.
         seed: Of that world.
-        scale: Multiplies how much is taken of each file of the default mixture.
+        mixture: How much is taken of each file.
+        scale: Multiplies that.
 
     Raises:
         TrainingError: If there is no file to read.
     """
-    corpus = read_corpus(data, scale=scale)
+    corpus = read_corpus(data, mixture, scale=scale)
     add_world(corpus, questions=synthetic, seed=seed)
     return corpus
 

@@ -22,6 +22,7 @@ from parametric_memory.routing.span_router import (
 )
 from parametric_memory.routing.spans import Tokenizer
 from parametric_memory.training.corpus import Corpus, Example
+from parametric_memory.training.data import SPAN_MIXTURE
 from parametric_memory.training.pairings import Pairings
 from parametric_memory.training.recipe import corpus_of, some
 from parametric_memory.training.rivals import rivals
@@ -62,7 +63,7 @@ def train_token_router(
     """
     config = config or TokenRouterConfig()
     torch.manual_seed(config.seed)
-    corpus = corpus_of(data, synthetic=config.synthetic, seed=config.seed)
+    corpus = corpus_of(data, synthetic=config.synthetic, seed=config.seed, mixture=SPAN_MIXTURE)
     network, tokenizer = begin(resolve_key_encoder(encoder), frozen=config.frozen)
     provenance = Provenance(encoder, fingerprint(network.encoder))
     train, held_out = (
@@ -135,4 +136,5 @@ _TOLD = {
     "alone": "those that answer",
     "neighbours": "and three of the same document",
     "nothing": "three that do not answer",
+    "twisted": "as before, and the question changed so that they do not answer",
 }

@@ -19,8 +19,13 @@ from parametric_memory.training.single_run import Pace, SingleRun
 
 #: The heads are new, and learn so many times as fast as what was trained before.
 HEADS = 10.0
-#: What is validated on: atoms beside those that answer, and the share of the questions that nothing answers.
-KINDS = {"alone": (0, 0.0), "neighbours": (3, 0.0), "nothing": (3, 1.0)}
+#: What is validated on: atoms beside those that answer, and how many of the questions are made to have no answer.
+KINDS: dict[str, dict[str, Any]] = {
+    "alone": {"others": 0},
+    "neighbours": {"others": 3},
+    "nothing": {"others": 3, "nothing": 1.0},
+    "twisted": {"others": 3, "twists": 1.0},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,7 @@ class TokenRouterConfig(Pace):
         synthetic: Questions about a synthetic world beside them.
         others: A step's number of atoms beside those that answer is drawn from these.
         nothing: Share of the questions that nothing answers, where there are others.
+        twists: Share of the questions that are changed so that nothing answers them, where they can be.
         validation: Held-out questions that are validated on, of each kind.
         frozen: The encoder's lowest layers, which stay as they are.
     """
@@ -44,7 +50,8 @@ class TokenRouterConfig(Pace):
     examples: int | None = None
     synthetic: int = 4000
     others: tuple[int, ...] = (0, 1, 1, 2, 3)
-    nothing: float = 0.2
+    nothing: float = 0.15
+    twists: float = 0.25
     validation: int = 256
     frozen: int = 2
 
@@ -64,15 +71,17 @@ class TokenRouterTrainer(SingleRun):
         super().__init__(network, optimizer, config, train.lengths(), out)
         asked = random.Random(config.seed).sample(range(len(validation)), min(config.validation, len(validation)))
         self.validation = {
-            name: validation.draw(asked, random.Random(0), others=others, nothing=nothing, near=1.0)
-            for name, (others, nothing) in KINDS.items()
+            name: validation.draw(asked, random.Random(0), near=1.0, **kind) for name, kind in KINDS.items()
         }
+        # A question in which nothing can be changed is none of that kind.
+        self.validation["twisted"] = [pairing for pairing in self.validation["twisted"] if not pairing.golds]
 
     def terms(self, numbers: list[int]) -> dict[str, Tensor]:
         """Return the loss of some questions, with atoms that the step decides."""
         rng = random.Random(f"{self.config.seed}/{self.step}")
         count = rng.choice(self.config.others)
-        drawn = self.train.draw(numbers, rng, others=count, nothing=self.config.nothing)
+        config = self.config
+        drawn = self.train.draw(numbers, rng, others=count, nothing=config.nothing, twists=config.twists)
         self.network.train()
         return self._read(drawn)
 

@@ -97,6 +97,22 @@ def test_a_question_that_nothing_answers_is_read_with_what_does_not(pairings):
     assert len(pairing.pairs) == 1 and pairing.golds == ()
 
 
+def test_a_question_can_be_changed_so_that_nothing_answers_it_though_the_same_atoms_are_read(pairings, corpus, encoder):
+    tokenizer = begin(encoder, frozen=0)[1]
+    plain, changed = (pairings.draw(range(8), random.Random(0), others=2, near=1.0, twists=share) for share in (0, 1))
+    for number, (one, other) in enumerate(zip(plain, changed, strict=True)):
+        assert one.golds and not other.golds and not other.answers
+        said = [sorted(tokenizer.decode(pair.ids[pair.first :]) for pair in pairing.pairs) for pairing in (one, other)]
+        assert said[0] == said[1]
+        asked = [tokenizer.decode(pairing.pairs[0].ids[: pairing.pairs[0].kinds.index(1)]) for pairing in (one, other)]
+        assert str(number) in asked[0] and asked[0] != asked[1]
+
+
+def test_what_is_no_span_is_not_changed(pairings):
+    [pairing] = pairings.draw([9], random.Random(0), others=1, twists=1.0)
+    assert pairing.golds
+
+
 def test_the_loss_is_that_of_the_right_spans_and_rates_count_what_is_most_probable():
     scores = torch.full((3, 2, 2), -1e4)
     scores[0, 0, 1], scores[1, 0, 0], scores[2, 1, 1] = 2.0, 1.0, -3.0
@@ -128,11 +144,11 @@ def make_trainer(pairings, encoder, tmp_path):
 
 
 def test_it_learns_to_find_the_answer(make_trainer):
-    trainer = make_trainer(steps=40, learning_rate=3e-3, nothing=0.0, others=(1,))
+    trainer = make_trainer(steps=80, learning_rate=3e-3, nothing=0.0, twists=0.0, others=(1,))
     before = trainer.validated()
     trainer.run()
     after = trainer.validated()
-    assert after["nll_alone"] < 0.5 * before["nll_alone"]
+    assert after["nll_alone"] < 0.7 * before["nll_alone"]
     assert after["hit_alone"] > before["hit_alone"]
 
 
