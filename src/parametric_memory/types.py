@@ -6,6 +6,7 @@ No tensor library is imported here; arrays appear only in annotations.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -35,10 +36,19 @@ Conversation: TypeAlias = Sequence[Message]
 #: Metadata keys that say whose knowledge it is; they are part of a document's identity.
 SCOPE_KEYS = ("user_id", "agent_id", "run_id")
 
+#: Half of a character, as a broken JSON escape or a file name that is no UTF-8 leaves it.
+_HALF = re.compile("[\ud800-\udfff]")
+
 
 def stable_id(*parts: str) -> str:
     """Return 32 hex characters that depend on the parts and on nothing else."""
-    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def stated(text: str, context: str = "") -> str:
+    """Return a text as it is said under a context: "Handbook > Offices: Berlin opens at nine."."""
+    joint = " " if context.endswith(("?", "!", ".", ":")) else ": "
+    return f"{context}{joint}{text}" if context else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +91,12 @@ class Document:
         metadata: Metadata | None = None,
         blocks: tuple[Block, ...] = (),
     ) -> Document:
-        """Make a document whose id depends on its scope and on its source, or on its text if it has none."""
+        """Make a document whose id depends on its scope and on its source, or on its text if it has none.
+
+        Half characters (lone surrogates), which nothing can store, become U+FFFD; all others stay where they are.
+        """
         metadata = dict(metadata or {})
+        text, source, title = (_HALF.sub("\N{REPLACEMENT CHARACTER}", part) for part in (text, source, title))
         scope = [f"{key}={metadata[key]}" for key in SCOPE_KEYS if key in metadata]
         return cls(stable_id(source or text, *scope), text, source, title, metadata, blocks)
 

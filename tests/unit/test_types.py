@@ -106,3 +106,8 @@ def test_an_answer_s_record_is_its_route_and_its_citations_as_json():
     ]
     assert record["citations"][0]["span"] == [3, 11] and record["citations"][0]["text"] == "It sank."
     assert (record["mode"], record["knowledge_tokens"], record["timings_ms"]) == ("hybrid", 4, {"route": 0.5})
+
+
+def test_half_a_character_is_replaced_and_the_others_stay_where_they_are():
+    made = Document.of("a\ud83db", source="caf\udce9.txt", title="\ud800")
+    assert (made.text, made.source, made.title) == ("a\ufffdb", "caf\ufffd.txt", "\ufffd")

@@ -32,12 +32,13 @@ FARTHEST = 6
 #: Longest answer, in words, that is taken for a name or a date; and that is put before a question.
 SHORT, TELLING = 6, 12
 
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _OPENING = re.compile(r"\s*(?:(?:ok|okay|and|but|or|also|so|then|well|now)\b[\s,]*)+", re.IGNORECASE)
 _ABOUT = re.compile(r"(?:what|how)\s+about\s+|(?:what|how)\s+(?:if\s+it\s+is|of)\s+", re.IGNORECASE)
 _ASKING = re.compile(
     r"(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|has|have|had|can|could|will|would|"
-    r"should|may|must|tell|name|list|give)\b",
+    r"should|may|must|am|shall|might|tell|name|list|give|whats|whos|\w+n['’]t)\b",
     re.IGNORECASE,
 )
 #: A question of question words alone: "When?", "Since when?", "By whom?", "How many?", "Why not?", "Which one?"
@@ -59,6 +60,12 @@ _POSSESSIVE = frozenset(["his", "her", "its", "their", "hers", "theirs"])
 #: What asks nothing.
 _IDLE = re.compile(
     r"\s*(?:thanks?|yes|yeah|no|great|good|fine|hello|hi|hey|bye|goodbye|please|sure|right)\b", re.IGNORECASE
+)
+#: What is said of the last answer before something is asked: "Thanks a lot!", "Great,", "Please".
+_REACTION = re.compile(
+    rf"(?:{_IDLE.pattern}(?:\s+(?:you|so|very|much|a|lot|again|there|all|morning|evening|day|to\s+know))*"
+    rf"\s*(?:[,.!;:]+|\s[–—-]\s)\s*(?=\w)|\s*please\s+(?={_ASKING.pattern}))+",
+    re.IGNORECASE,
 )
 #: "What time is it?" points at nothing.
 _IDLE_IT = re.compile(
@@ -126,12 +133,12 @@ def standalone_question(question: str, history: Sequence[Message]) -> str:
 
 def is_follow_up(question: str) -> bool:
     """Whether a question seems to lean on what was said before it."""
+    question = _without_reaction(question)
     asked = question[opening.end() :] if (opening := _OPENING.match(question)) else question
     if _IDLE.match(asked):
         return False
-    short = len(_WORD.findall(asked)) < 3
     return bool(
-        short or (opening and opening.end()) or _ABOUT.match(asked) or _THAT.search(asked) or _pointers(asked)
+        _short(asked) or (opening and opening.end()) or _ABOUT.match(asked) or _THAT.search(asked) or _pointers(asked)
         or (not _ASKING.match(asked) and len(_WORD.findall(asked)) < SHORT and asked.rstrip().endswith("?"))
     )  # fmt: skip
 
@@ -140,22 +147,45 @@ def _resolved(question: str, before: _Turn | None) -> str:
     question = question.strip()
     if before is None or not is_follow_up(question):
         return question
+    question = _without_reaction(question)
     asked = _OPENING.sub("", question, count=1) if _OPENING.match(question) else question
-    about = _ABOUT.match(asked)
-    if about or not _ASKING.match(asked):
-        exchanged = _exchanged(asked[about.end() :] if about else asked, before)
-        return exchanged or _behind(question, before)
+    if _ABOUT.match(asked) or not _ASKING.match(asked):
+        return _completed(question, asked, before)
     if _BARE.fullmatch(asked) or _THAT.search(asked):
         return _behind(_capital(asked), before)
     if not (pointers := _pointers(asked)):
         # An opening alone ("And who owns Hall 48?") leans on nothing else.
-        return _behind(asked, before) if len(_WORD.findall(asked)) < 3 else _capital(asked)
+        return _behind(asked, before) if _short(asked) else _capital(asked)
     for pointer in pointers:
         meant = _meant(pointer, before)
         if not meant:
             return _behind(_capital(asked), before)
         asked = _put(asked, pointer, meant)
     return _capital(asked)
+
+
+def _completed(question: str, asked: str, before: _Turn) -> str:
+    """Return a question that is a part of one, made whole; as it is, if it may be whole in a language unknown here.
+
+    Args:
+        question: As it was put.
+        asked: Without what opens it.
+        before: What it leans on.
+    """
+    about = _ABOUT.match(asked)
+    if exchanged := _exchanged(asked[about.end() :] if about else asked, before, about=bool(about)):
+        return exchanged
+    opened = asked != question and len(_WORD.findall(asked)) < SHORT
+    return _behind(question, before) if about or opened or _short(asked) else question
+
+
+def _without_reaction(question: str) -> str:
+    return question[found.end() :] if (found := _REACTION.match(question)) else question
+
+
+def _short(asked: str) -> bool:
+    """Whether a question is too short to stand alone; not to be told of a script without spaces."""
+    return len(_WORD.findall(asked)) < 3 and not _UNSPACED.search(asked)
 
 
 # ---------------------------------------------------------------- what there was before
@@ -289,8 +319,11 @@ def _names(text: str) -> list[str]:
 # ---------------------------------------------------------------- ellipsis
 
 
-def _exchanged(rest: str, before: _Turn) -> str:
-    """Return the question before, with what is of the same kind as the rest of a follow-up exchanged for it."""
+def _exchanged(rest: str, before: _Turn, *, about: bool) -> str:
+    """Return the question before, with what is of the same kind as the rest of a follow-up exchanged for it.
+
+    Empty if there is no such thing, or if the rest is no name and no thing; of what was asked about, all is.
+    """
     rest, question = rest.strip().rstrip("?!. "), before.question
     if re.match(rf"(?:{_PREPOSITION}|of|to)\b", rest, re.IGNORECASE):
         rest = rest[0].lower() + rest[1:]
@@ -302,7 +335,11 @@ def _exchanged(rest: str, before: _Turn) -> str:
         word = rest.split()[0].lower()
         same = [linked for linked in _LINKED.findall(question) if linked.split()[0].lower() == word]
         return _swapped(question, same, rest, time=bool(_PLACE.fullmatch(rest)))
-    return "" if re.match(rf"{_PREPOSITION}\b|to\b|of\b", rest) else _renamed(rest, before)
+    if re.match(rf"{_PREPOSITION}\b|to\b|of\b", rest):
+        return ""
+    return (
+        _renamed(rest, before) if about or _NAME.fullmatch(rest) or _PHRASE.fullmatch(rest) or _pointers(rest) else ""
+    )
 
 
 def _renamed(rest: str, before: _Turn) -> str:

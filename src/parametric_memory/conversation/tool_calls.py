@@ -224,7 +224,8 @@ def _slot(schema: Mapping[str, Any], speaker: _Speaker, opened: str) -> Any:
         return json.loads(speaker.choose(opened, [json.dumps(choice, ensure_ascii=False) for choice in choices]))
     if kind in _NUMBER:
         found = _NUMBER[kind].search(speaker.go_on(opened, tokens=16))
-        return _NOTHING if found is None else json.loads(found[0])
+        # Not JSON's: "007" is a number to a reader.
+        return _NOTHING if found is None else float(found[0]) if "." in found[0] else int(found[0])
     if kind == "string":
         return speaker.go_on(f'{opened} "', stop=('"', "\n"), tokens=64).strip()
     begin = {"array": "[", "object": "{"}.get(kind, "")

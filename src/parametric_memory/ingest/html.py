@@ -5,6 +5,7 @@ The document's text is that visible text; scripts, styles, forms and navigation 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from parametric_memory.ingest.outline import Content, Manuscript, pair
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
 
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+#: A cell spans no more rows or columns than this.
+_WIDEST = 1000
 _LISTS = ("ul", "ol", "menu")
-_UNSHOWN = "script style template nav iframe svg object button select input textarea"
+_UNSHOWN = "script style noscript template nav iframe svg object button select input textarea"
 _BLOCKS = (
     "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure "
     "footer form h1 h2 h3 h4 h5 h6 header hgroup hr legend li main menu ol p pre section summary table tbody td tfoot "
@@ -28,7 +31,7 @@ def read_html(text: str) -> Content:
     from selectolax.lexbor import LexborHTMLParser
 
     page = LexborHTMLParser(text)
-    title = page.css_first("title")
+    title = page.css_first("head > title")
     name = _joined(title) if title is not None else ""
     page.strip_tags(_UNSHOWN.split())
     for node in page.css("[hidden], [role=navigation]"):
@@ -99,16 +102,53 @@ class _HtmlWriter:
             self.manuscript.outline.introduce(f"{text.rstrip(':.')}:")
         header: list[str] = []
         rows = table.css("tr")
+        from_above: dict[int, tuple[str, int]] = {}
         for index, row in enumerate(rows):
             cells = [cell for cell in row.iter() if cell.tag in ("td", "th")]
-            values = [_joined(cell) for cell in cells]
+            heads = all(cell.tag == "th" for cell in cells)
+            values = _spread(cells, from_above, repeat=heads)
             if not any(values):
                 continue
             span = self.manuscript.write(" | ".join(values), gap="\n" if index else "\n\n")
-            if all(cell.tag == "th" for cell in cells) and index + 1 < len(rows):
+            if heads and cells and index + 1 < len(rows):
                 header = values
             else:
                 self.manuscript.outline.row(span, pair(header, values))
+
+
+def _spread(cells: Sequence[LexborNode], from_above: dict[int, tuple[str, int]], *, repeat: bool) -> list[str]:
+    """Return a row's values by column: a cell of several rows stands in each, one of several columns in the first.
+
+    Args:
+        cells: Of the row.
+        from_above: By column, a value that goes on from the rows above, and for how many rows; brought up to date.
+        repeat: A cell of several columns stands in each of them, as a head does.
+    """
+    values: list[str] = []
+
+    def take_from_above() -> None:
+        while len(values) in from_above:
+            value, rows = from_above.pop(len(values))
+            if rows > 1:
+                below[len(values)] = (value, rows - 1)
+            values.append(value)
+
+    below: dict[int, tuple[str, int]] = {}
+    for cell in cells:
+        take_from_above()
+        value, rows = _joined(cell), _span(cell, "rowspan")
+        for column in range(_span(cell, "colspan")):
+            if rows > 1:
+                below[len(values)] = (value, rows - 1)
+            values.append(value if repeat or not column else "")
+    take_from_above()
+    from_above.update(below)
+    return values
+
+
+def _span(cell: LexborNode, name: str) -> int:
+    value = (cell.attributes.get(name) or "").strip()
+    return min(max(int(value), 1), _WIDEST) if value.isascii() and value.isdigit() else 1
 
 
 def _is_data(table: LexborNode) -> bool:

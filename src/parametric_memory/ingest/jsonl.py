@@ -45,7 +45,8 @@ def _document(line: str, number: int, source: str, metadata: Metadata, seen: set
     for key, kinds in (("title", str), ("source", str), ("id", (str, int))):
         if not isinstance(record.get(key, ""), kinds):
             raise UnreadableDocumentError(f"{where}: {key!r} must be a string, got {record[key]!r}")
-    place = f"#{record.get('id') or number}"
+    own_id = record.get("id")
+    place = f"#{number if own_id is None or own_id == '' else own_id}"
     cited = record.get("source") or source + place
     # Two lines of one source are two documents, not two versions of one.
     if cited in seen:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from parametric_memory.ingest.markup import mask, visible
 from parametric_memory.ingest.outline import Content, Outline, pair
+from parametric_memory.ingest.plain import counts_on
 from parametric_memory.ingest.sentences import trim
 from parametric_memory.types import Span
 
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
+# A break above slides looks alike, but has no key in its first line.
 _FRONT_MATTER = re.compile(
-    r"\A---[ \t]*(?>\r\n|\r|\n)(?P<body>.*?)(?>\r\n|\r|\n)(?:---|\.\.\.)[ \t]*(?=[\r\n]|\Z)", re.DOTALL
+    r"\A---[ \t]*(?>\r\n|\r|\n)(?=(?:#[^\r\n]*[\r\n]+)*(?:[\w\"'-][^\r\n]*:|---|\.\.\.))"
+    r"(?P<body>.*?)(?>\r\n|\r|\n)(?:---|\.\.\.)[ \t]*(?=[\r\n]|\Z)",
+    re.DOTALL,
 )
 _FRONT_TITLE = re.compile(r"^title:[ \t]*(?P<quote>[\"']?)(?P<title>[^\r\n]*?)(?P=quote)[ \t]*$", re.MULTILINE)
 # The same line ends that markdown-it normalises.
@@ -62,6 +66,7 @@ class _MarkdownReader:
         self._cells: list[str] = []
         self._header: list[str] = []
         self._has_rows = False
+        self._number, self._last_number = "", 0
 
     def read(self, tokens: Sequence[Token]) -> None:
         """Report the blocks of a token stream."""
@@ -81,7 +86,9 @@ class _MarkdownReader:
 
     def _enter(self, token: Token) -> None:
         self._open.append(token.tag)
-        if token.type == "table_open":
+        if token.type == "list_item_open":
+            self._number = token.info
+        elif token.type == "table_open":
             self._header, self._has_rows = [], False
         elif token.type == "tr_open":
             self._row, self._cells = _without_pipes(self.text, self._whole(token)), []
@@ -104,10 +111,19 @@ class _MarkdownReader:
             span = self._content(token)
             self.outline.heading(span, visible(mask(span.of(self.text))), level=int(tag[1]))
         elif "li" in self._open:
-            span = self._content(token)
+            span = self._numbered(self._content(token))
             self.outline.item(span, visible(mask(span.of(self.text))), depth=self._open.count("li"))
         else:
             self._paragraph(self._content(token))
+
+    def _numbered(self, span: Span) -> Span:
+        """Return an item's span, with its number if that belongs to the text and not to a list ("3. Oktober")."""
+        number, self._number = self._number, ""
+        if number:
+            last, self._last_number = self._last_number, int(number)
+            if not counts_on(number, last) and (begin := self.text.rfind(number, 0, span.start)) >= 0:
+                return Span(begin, span.end)
+        return span
 
     def _paragraph(self, span: Span) -> None:
         shown = visible(mask(span.of(self.text)))

@@ -29,11 +29,14 @@ _ATOMIC = re.compile(
     r"|<(?P<url>(?:https?://|mailto:)[^<>\s]+|[^<>\s@]+@[^<>\s@]+)>"
     rf"|(?P<tag></?(?:{_TAGS})(?:\s[^<>]{{0,500}})?/?>)"
     r"|(?P<entity>&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,30});)"
+    # A picture in the text itself is longer than other tags are.
+    r"|(?P<picture><img\s[^<>]*>)"
     r"|\[\^[^\]\s]{1,40}\]",
     re.DOTALL,
 )
 _PAIRS = (
     re.compile(r"!?\[(?P<keep>[^\[\]]{0,1000})\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+(?:\"[^\"]*\"|'[^']*'))?\)"),
+    re.compile(r"!\[(?P<keep>[^\[\]]{0,300})\]\[[^\[\]]{0,200}\]"),
     re.compile(r"\[(?P<keep>[^\[\]]{0,300}[^\W\d_][^\[\]]{0,300})\]\[[^\[\]]{0,200}\]"),
     re.compile(r"(?<![\w*])\*(?![\s*])(?P<keep>[^*]{1,500})(?<![ \t\r\n])\*(?![\w*])"),
     re.compile(r"\*{2,3}(?![ \t\r\n*])(?P<keep>[^*]{1,1000})(?<![ \t\r\n])\*{2,3}"),

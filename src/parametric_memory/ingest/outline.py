@@ -33,6 +33,7 @@ class Outline:
     def __init__(self) -> None:
         self._blocks: list[Block] = []
         self._headings: list[tuple[int, str]] = []
+        self._outermost: int | None = None
         self._lead = ""
         self._items: list[tuple[int, str]] = []
         self.title = ""
@@ -43,12 +44,18 @@ class Outline:
         return tuple(self._blocks)
 
     def heading(self, span: Span, text: str, *, level: int) -> None:
-        """Report a heading; it closes the headings of its own and of deeper levels. The first one is the title."""
+        """Report a heading; it closes the headings of its own and of deeper levels.
+
+        The first one is the title, unless another stands beside it: then it is of one section only.
+        """
         while self._headings and self._headings[-1][0] >= level:
             self._headings.pop()
         self._add(BlockKind.HEADING, span)
         self._headings.append((level, text))
-        self.title = self.title or text
+        if self._outermost is None:
+            self.title, self._outermost = text, level
+        elif level <= self._outermost:
+            self.title = ""
         self.introduce("")
 
     def paragraph(self, span: Span, text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from parametric_memory.errors import MissingDependencyError, UnreadableDocumentError
 from parametric_memory.ingest.outline import Content, Manuscript, pair
-from parametric_memory.ingest.plain import ITEM, NUMBERED_HEADING, had_room, is_heading_in_capitals, stands_alone
+from parametric_memory.ingest.plain import (
+    ITEM,
+    NUMBERED_HEADING,
+    counts_on,
+    had_room,
+    is_heading_in_capitals,
+    stands_alone,
+)
 from parametric_memory.types import Span
 
 if TYPE_CHECKING:
@@ -120,17 +127,16 @@ def _lines(page: Any) -> list[_Line]:  # a pypdf page: pypdf is not imported at 
 class _PdfWriter:
     def __init__(self, pages: Sequence[Sequence[_Line]]) -> None:
         self.manuscript = Manuscript()
-        self._pages = list(_without_running_heads(pages))
+        self._pages = _without_running_heads(pages)
         lines = [line for page in self._pages for line in page]
-        letters: Counter[float] = Counter()
-        for line in lines:
-            letters[line.size] += len(line.text)
+        letters = _letters(lines)
         self._body = letters.most_common(1)[0][0] if letters else 0.0
         self._sizes = sorted((size for size in letters if size > 1.1 * self._body), reverse=True)
         self._width = max((len(line.text) for line in lines if line.size == self._body), default=0)
         self._gap = _usual_gap(self._pages, self._body)
         self._pending: list[_Line] = []
         self._level_of_pending = 0
+        self._number = 0
 
     def write(self) -> None:
         """Write all pages; a paragraph may go on over the page break."""
@@ -179,7 +185,7 @@ class _PdfWriter:
         if self._level_of_pending:
             # A long heading is wrapped like a paragraph, with lines as far apart as its letters are high.
             return not 0 < last.y - line.y < 1.8 * line.size
-        if ITEM.match(line.text) or last.size != line.size:
+        if self._opens_item(line.text) or last.size != line.size:
             return True
         if last.y <= line.y:
             # Another column or page: only the words can tell.
@@ -189,14 +195,19 @@ class _PdfWriter:
         # Letters differ in width, so a line only had room if the word would have fitted easily.
         return stands_alone(last.text, line.text) and had_room(last.text, line.text, width=int(0.85 * self._width))
 
+    def _opens_item(self, text: str) -> bool:
+        item = ITEM.match(text)
+        return bool(item and counts_on(item["number"], self._number))
+
     def _flush(self) -> None:
         if not self._pending:
             return
         text, self._pending = _join([line.text for line in self._pending]), []
-        outline, item = self.manuscript.outline, ITEM.match(text)
+        outline, item = self.manuscript.outline, ITEM.match(text) if self._opens_item(text) else None
         if self._level_of_pending:
             outline.heading(self.manuscript.write(text), text, level=self._level_of_pending)
         elif item:
+            self._number = int(item["number"] or self._number)
             span = self.manuscript.write(text, gap="\n")
             outline.item(Span(span.start + item.end(), span.end), text[item.end() :])
         else:
@@ -242,17 +253,37 @@ def _usual_gap(pages: Sequence[Sequence[_Line]], body: float) -> float:
     return min(gaps, key=lambda gap: (-gaps[gap], gap)) if gaps else 1.2 * body
 
 
-def _without_running_heads(pages: Sequence[Sequence[_Line]]) -> Iterator[list[_Line]]:
-    """Yield the pages without page numbers and without first and last lines that most pages share."""
+def _letters(lines: Iterable[_Line]) -> Counter[float]:
+    """Return how many letters are set in which size."""
+    letters: Counter[float] = Counter()
+    for line in lines:
+        letters[line.size] += len(line.text)
+    return letters
+
+
+def _without_running_heads(pages: Sequence[Sequence[_Line]]) -> list[list[_Line]]:
+    """Return the pages without page numbers and first and last lines that most share; as they are if that is all."""
     edges = Counter(key for page in pages if page for key in {_edge(page[0]), _edge(page[-1])})
     # Two pages are enough for a line that counts ("page 1", "page 2"); any other may be repeated by chance.
     shared = {key for key, count in edges.items() if count >= (2 if "#" in key else 3) and count > len(pages) / 2}
+    lines = [line for page in pages for line in page]
+    letters = _letters(lines)
+    body = max(letters, key=lambda size: letters[size], default=0.0)
+    light = 2 * sum(len(line.text) for line in lines if line.bold) < letters.total()
+
+    def repeated(line: _Line) -> bool:
+        # "Room 101", "Room 102" in large or bold letters are the pages' own headings.
+        own = "#" in _edge(line) and (line.size > 1.1 * body or (line.bold and light))
+        return bool(_PAGE_NUMBER.fullmatch(line.text)) or (_edge(line) in shared and not own)
+
+    left = []
     for page in pages:
-        lines = list(page)
+        kept = list(page)
         for end in (0, -1):
-            while lines and (_edge(lines[end]) in shared or _PAGE_NUMBER.fullmatch(lines[end].text)):
-                lines.pop(end)
-        yield lines
+            while kept and repeated(kept[end]):
+                kept.pop(end)
+        left.append(kept)
+    return left if any(left) else [list(page) for page in pages]
 
 
 def _edge(line: _Line) -> str:

@@ -42,6 +42,11 @@ def is_heading_in_capitals(line: str) -> bool:
     return line.isupper() and letters >= 4 and len(line) <= _LONGEST_HEADING and not line.endswith((".", ",", ";", "!"))
 
 
+def counts_on(number: str | None, last: int) -> bool:
+    """Return whether an item's number is one of a list, whose last was another: "3. Oktober" is none."""
+    return number is None or int(number) in (0, 1, last + 1)
+
+
 def stands_alone(line: str, following: str) -> bool:
     """Return whether neither the end of ``line`` nor the start of the following one says that the sentence goes on."""
     return not following.lstrip()[:1].islower() and not _GOES_ON.search(line.rstrip())
@@ -86,6 +91,7 @@ class _PlainReader:
         self.outline = Outline()
         self._styles: list[str] = []
         self._after_numbered_item = False
+        self._number = 0
 
     def read(self, run: Sequence[Span], *, following: Sequence[Span] | None, first: bool) -> None:
         """Report the blocks of one run of lines."""
@@ -96,17 +102,24 @@ class _PlainReader:
                 start += 1
                 continue
             end = start + 1
-            while end < len(run) and not ITEM.match(lines[end]):
-                end += 1
             item = ITEM.match(lines[start])
+            counted = bool(item and counts_on(item["number"], self._number))
+            if item and item["number"] and counted:
+                self._number = int(item["number"])
+            while end < len(run) and not self._opens_item(lines[end], dates=bool(item) and not counted):
+                end += 1
             if item:
-                self._item(
-                    Span(run[start].start + item.end(), run[end - 1].end), depth=len(item["indent"].expandtabs(4))
-                )
+                begin = run[start].start + (item.end() if counted else 0)
+                self._item(Span(begin, run[end - 1].end), depth=len(item["indent"].expandtabs(4)))
             else:
                 self._paragraphs(run[start:end], lines[start:end])
             self._after_numbered_item = bool(item and item["number"])
             start = end
+
+    def _opens_item(self, line: str, *, dates: bool) -> bool:
+        """Return whether a line within a run is an item; one with a number of its own is, if the one above is."""
+        item = ITEM.match(line)
+        return bool(item and (dates or counts_on(item["number"], self._number)))
 
     def _headings(
         self, run: Sequence[Span], lines: Sequence[str], following: Sequence[Span] | None, first: bool

@@ -22,6 +22,8 @@ _TERMINAL = re.compile(
 )
 #: Ends that syntok does not see: CJK ones need no space after them, Arabic, Urdu and Hindi ones are unknown to it.
 _OTHER_END = re.compile(r"[。！？｡][」』）”’\"]*(?=[^\s。！？｡」』）”’\"])|[؟۔।॥](?=\s)")
+#: A day before its month, as German has it, is no end.
+_DAY = re.compile(r"\b\d{1,2}\.\s+(?=(?:Jan|Feb|M[aä]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov|De[zc])\w*)")
 
 
 def sentences(text: str) -> list[Span]:
@@ -73,5 +75,6 @@ def _cuts(text: str) -> list[int]:
 
     starts = {tokens[0].offset for paragraph in segmenter.analyze(text) for tokens in paragraph}
     starts.update(match.end() for match in _OTHER_END.finditer(text))
+    starts.difference_update(match.end() for match in _DAY.finditer(text))
     first = len(text) - len(text.lstrip())
     return sorted(start for start in starts if first < start < len(text))

@@ -77,6 +77,7 @@ from parametric_memory.types import (
     Scalar,
     TokenGates,
     Usage,
+    stated,
 )
 
 Filters: TypeAlias = Mapping[str, Scalar | Sequence[Scalar]]
@@ -619,8 +620,7 @@ class ParametricMemory:
         if not text.strip():
             raise ValueError(f"updating atom {memory_id}: the text is empty; to remove it, use delete")
         old = self.store.get(memory_id)
-        statement = f"{old.context}: {text}" if old.context else text
-        atom = replace(old, text=text, statement=statement)
+        atom = replace(old, text=text, statement=stated(text, old.context))
         self.store.update(atom, self.encode_keys([atom])[0], self.compile([atom])[0])
         return event(atom, "UPDATE")
 

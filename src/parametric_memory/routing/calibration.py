@@ -126,7 +126,7 @@ class Calibration:
         if allowed == 0:
             raise ConfigError(
                 f"an error rate of at most {rate:g} takes {needed} unanswerable questions to guarantee, and there are "
-                f"{len(self.unanswerable)}: calibrate with more of them, or aim for {self.lowest_rate:.2g} or more"
+                f"{len(self.unanswerable)}: calibrate with more of them, or aim for {_up(self.lowest_rate):g} or more"
             )
         # Just above, not at: of equal confidences none may pass.
         return float(np.nextafter(self.unanswerable[len(self.unanswerable) - allowed], np.inf))
@@ -265,6 +265,11 @@ class Logistic:
 def _exact(rate: float) -> Fraction:
     """Return a rate as it was written: of 100 questions .29 is 29, and not less."""
     return Fraction(repr(float(rate)))
+
+
+def _up(rate: float) -> float:
+    """Return a rate with few digits that is no lower."""
+    return math.ceil(rate * 10_000) / 10_000
 
 
 def _allowed(rate: float, questions: int) -> int:

@@ -48,10 +48,10 @@ _OPENING = re.compile(
     rf"|(?:{_WONDERING})(?:{_MARK}|(?=\s+{_ASKING}\b)))",
     re.IGNORECASE,
 )
-#: "…, please?", "… Thanks a lot!"
+_THANKING = _any_of("((many )?thanks|thank you|please|cheers)( (so|very) much| a lot| in advance)?")
+#: "…, please?", "… Thanks a lot!" Spaces are taken once and for all, or a pasted table would be searched for minutes.
 _ENDING = re.compile(
-    rf"(?:\s*,?\s+please|(?<=[?.!,;])\s*(?:{_any_of('(many )?thanks', 'thank you', 'please', 'cheers')})"
-    rf"(?:{_any_of(' (so|very) much', ' a lot', ' in advance')})?)\s*(?P<mark>[?]?)[\s.!]*$",
+    rf"(?:(?<=\S)(?>\s*)(?:,(?>\s*)|(?<=\s))please|(?<=[?.!,;])(?>\s*)(?:{_THANKING}))(?>\s*)(?P<mark>[?]?)[\s.!]*$",
     re.IGNORECASE,
 )
 

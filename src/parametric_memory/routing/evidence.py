@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 _WORD = re.compile(r"[^\W_]+(?:[.,:]\d+)*")
 _ENDING = re.compile(r"(?<=...)(?:ations?|ings?|edly|ie[ds]|ers?|e[ds]|ly|s|e|y)$")
@@ -156,14 +157,31 @@ class Words:
 def _meant(asked: frozenset[str], known: frozenset[str]) -> dict[str, float]:
     """Return the stems that a question means, and how much each counts as said.
 
-    One that no statement has means one of theirs that is a slip away; if that says nothing ("whcih"), so does it.
+    One that no statement has means one of theirs that is a slip away; what a stop word became ("whcih") says nothing.
     """
     meant = dict.fromkeys(asked & known, 1.0)
     for stem in sorted(asked - known):
-        spelled = _spelled(stem, known | STOP_WORDS)
-        if spelled not in STOP_WORDS:
-            meant.setdefault(spelled, 1.0 if spelled == stem else _SLIPPED)
+        spelled = _spelled(stem, known)
+        if spelled != stem:
+            meant.setdefault(spelled, _SLIPPED)
+        elif not any(map(partial(_mistyped, stem), STOP_WORDS)):
+            meant.setdefault(stem, 1.0)
     return meant
+
+
+def _mistyped(word: str, stop: str) -> bool:
+    """Return whether a stop word was typed with two letters swapped, one too many or one missing.
+
+    One exchanged for another makes other words of them: "world" of "would", "winch" of "which".
+    """
+    if len(word) < _LONG_ENOUGH or len(stop) < _LONG_ENOUGH:
+        return False
+    if len(word) == len(stop):
+        return (
+            any(word == stop[:n] + stop[n + 1] + stop[n] + stop[n + 2 :] for n in range(len(stop) - 1)) and word != stop
+        )
+    longer, shorter = sorted((word, stop), key=len, reverse=True)
+    return any(shorter == longer[:n] + longer[n + 1 :] for n in range(len(longer)))
 
 
 def _spelled(stem: str, known: Collection[str]) -> str:

@@ -29,7 +29,7 @@ from parametric_memory.errors import CheckpointError, UnsupportedModelError
 from parametric_memory.hypernetwork.checkpoint import read_reranking
 from parametric_memory.routing.key_encoders import quietly
 from parametric_memory.routing.spans import Pair, SpanNetwork, SpanScores, Tokenizer, inside, pairs_of
-from parametric_memory.types import Atom, TokenGates, TokenShare
+from parametric_memory.types import Atom, TokenGates, TokenShare, stated
 
 FORMAT = 1
 #: Token routers that come with the package, by the name of their key encoder.
@@ -128,7 +128,7 @@ def _token_gates(pairs: Sequence[Pair], scores: SpanScores) -> TokenGates:
 
 def _said(atom: Atom) -> tuple[str, str]:
     """Return an atom's text, and what stands before it in its statement."""
-    return atom.text, atom.context if atom.statement == f"{atom.context}: {atom.text}" else ""
+    return atom.text, atom.context if atom.statement == stated(atom.text, atom.context) else ""
 
 
 def begin(folder: Path | str, *, frozen: int) -> tuple[SpanNetwork, Tokenizer]:

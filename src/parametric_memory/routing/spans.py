@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from parametric_memory.hypernetwork.states import batches
-from parametric_memory.types import Span
+from parametric_memory.types import Span, stated
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
@@ -125,7 +125,7 @@ def pairs_of(tokenizer: Tokenizer, question: str, texts: Sequence[str], contexts
         texts: The atoms' texts.
         contexts: What is read before each, and is no part of an answer: the titles above it; empty if there are none.
     """
-    leads = [f"{context}: " if context else "" for context in contexts]
+    leads = [stated("", context) for context in contexts]
     read = tokenizer(
         [question] * len(texts),
         [lead + text for lead, text in zip(leads, texts, strict=True)],

@@ -19,7 +19,7 @@ from parametric_memory.config import PromptConfig
 from parametric_memory.hypernetwork.chat import answer_ids, end_of_turn, prompt_ids
 from parametric_memory.hypernetwork.states import pad, states_at
 from parametric_memory.training.corpus import Corpus, Example
-from parametric_memory.types import Conversation
+from parametric_memory.types import Conversation, stated
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
@@ -118,7 +118,7 @@ def _passages(
 def _statement(corpus: Corpus, atom: int) -> str:
     """Return a sentence as its atom's statement has it: behind the title."""
     title = corpus.contexts[corpus.document_of[atom]]
-    return f"{title}: {corpus.texts[atom]}" if title else corpus.texts[atom]
+    return stated(corpus.texts[atom], title)
 
 
 def read(model: nn.Module, rows: Sequence[Reading], *, layer: int) -> ReadingBatch:

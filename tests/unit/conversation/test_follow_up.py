@@ -53,6 +53,11 @@ DIALOGUES = [
      "Where was Mara Lindqvist born?"),
     (["Who is the keeper of Hall 4B?", "Bastian", "And Hall 48?", "Joanna"], "And Hall 50?",
      "Who is the keeper of Hall 50?"),
+    # what is said of the last answer asks nothing
+    (["Who leads the Berlin office?", "Ada Byron"], "Thanks a lot! Where does she live?", "Where does Ada Byron live?"),
+    (["When was Hall 48 built?", "1990"], "Great, and who built it?", "Who built Hall 48?"),
+    (["When was Hall 48 built?", "1990"], "Great! What about Hall 49?", "When was Hall 49 built?"),
+    (["When was Hall 48 built?", "1990"], "Please tell me when it opens.", "Tell me when Hall 48 opens."),
     # an opening that leans on nothing else
     (["Who launched the Tern?", "Mara"], "And who owns the red lamp of Hall 48?", "Who owns the red lamp of Hall 48?"),
 ]  # fmt: skip
@@ -67,6 +72,10 @@ STANDALONE = [
     "Which ship did the captain say that he sold?",
     "What is the price of that red lamp?",
     "Are there rooms in which Ada keeps her looms?",
+    "Isn't parking free?",
+    "Am I insured?",
+    "Thank you very much, bye",
+    "Great Britain's capital?",
 ]
 
 
@@ -100,3 +109,16 @@ def test_a_long_answer_is_not_put_before_a_question():
 def test_turns_of_a_system_or_a_tool_are_passed_over():
     history = [*talk("Who is the keeper of Hall 4B?"), {"role": "tool", "content": "…"}, *talk("", "Bastian Orme")[1:]]
     assert standalone_question("Where does he live?", history) == "Where does Bastian Orme live?"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Phone number of reception?",
+        "Wo liegt München?",
+        "停车免费吗？",
+        "So I was told to ask the manager: what is the Wi-Fi password?",
+    ],
+)
+def test_what_the_rules_do_not_know_stays_as_it_is(question):
+    assert standalone_question(question, talk("Wer leads the Berlin office?", "Ada Byron")) == question

@@ -103,6 +103,11 @@ def test_arguments_that_do_not_fit_are_asked_for_one_by_one(spoken):
     )
 
 
+def test_a_number_that_begins_with_zeros_is_a_number(spoken):
+    [call] = forced(spoken("no json at all", 'Rex" or so', "007, I think"), PET).calls
+    assert call.arguments["age"] == 7
+
+
 def test_arguments_that_fit_are_taken_as_they_are(spoken):
     [call] = forced(spoken('"name": "Rex", "age": 3, "tame": false, "colour": "red"}}'), PET).calls
     assert call.arguments == {"name": "Rex", "age": 3, "tame": False, "colour": "red"}

@@ -58,3 +58,25 @@ def test_a_table_that_lays_out_the_page_is_read_as_blocks():
 def test_pages_may_nest_deeper_than_python_recurses():
     content = read_html("<div><b>" * 5000 + "deep words")
     assert content.text == "deep words"
+
+
+def test_a_cell_of_several_rows_stands_in_each_and_one_of_several_columns_in_the_first():
+    rows = (
+        "<tr><th>day</th><th colspan=2>room</th></tr><tr><td rowspan='2'>Monday</td><td>Aurora</td><td>Tern</td></tr>"
+        "<tr><td>Borealis</td><td>-</td></tr><tr><td colspan=3>Closed on Sundays</td></tr>"
+    )
+    content = read_html(f"<table>{rows}</table>")
+    assert [block.cells for block in content.blocks] == [
+        (("day", "Monday"), ("room", "Aurora"), ("room", "Tern")),
+        (("day", "Monday"), ("room", "Borealis"), ("room", "-")),
+        (("day", "Closed on Sundays"), ("room", ""), ("room", "")),
+    ]
+
+
+def test_only_the_head_gives_a_title_and_what_a_browser_does_not_show_is_left_out():
+    page = (
+        "<body><svg><title>Menu</title></svg><noscript>Enable it.</noscript><h1>Handbook</h1><p>It is open.</p></body>"
+    )
+    content = read_html(page)
+    assert content.title == "Handbook"
+    assert content.text == "Handbook\n\nIt is open."

@@ -100,3 +100,28 @@ def test_a_table_of_nothing_but_a_header_is_a_row():
 def test_odd_sources_keep_every_block_inside_the_text(text):
     for block in read_markdown(text).blocks:
         assert block.span.of(text).strip()
+
+
+def test_the_first_of_several_outermost_headings_is_no_title_of_the_others():
+    text = "## Berlin office\nReception opens at nine.\n\n## Munich office\nReception opens at seven.\n"
+    content = read_markdown(text)
+    assert content.title == ""
+    assert [block.headings for block in content.blocks if block.kind is BlockKind.PARAGRAPH] == [
+        ("Berlin office",),
+        ("Munich office",),
+    ]
+    assert read_markdown("# Offices\n## Berlin\nIt opens at nine.\n## Munich\nIt opens at seven.").title == "Offices"
+
+
+def test_a_break_above_a_slide_is_no_front_matter():
+    content = read_markdown("---\n\n# One\n\nThe office is in Berlin.\n\n---\n\n# Two\n\nIt opens at nine.\n")
+    assert [block.span.of(content.text) for block in content.blocks] == [
+        "One", "The office is in Berlin.", "Two", "It opens at nine.",
+    ]  # fmt: skip
+
+
+def test_a_day_is_not_the_number_of_an_item():
+    content = read_markdown("3. Oktober: geschlossen\n\nThen:\n\n1. a first thing\n2. a second thing\n")
+    assert [block.span.of(content.text) for block in content.blocks] == [
+        "3. Oktober: geschlossen", "Then:", "a first thing", "a second thing",
+    ]  # fmt: skip

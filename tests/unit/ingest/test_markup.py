@@ -54,3 +54,8 @@ def test_what_only_looks_like_markup_stays(text):
 def test_masking_moves_no_character(source):
     masked = mask(source)
     assert len(masked) == len(source)
+
+
+@pytest.mark.parametrize("text", ["![][image1]", f'<img src="data:image/png;base64,{"A" * 3000}">'])
+def test_a_picture_without_a_label_shows_nothing(text):
+    assert visible(mask(text)) == ""

@@ -110,3 +110,23 @@ def test_without_pypdf_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pypdf", None)
     with pytest.raises(MissingDependencyError, match=r"guide\.pdf.*parametric-memory\[pdf\]"):
         read_pdf(guide(), name="guide.pdf")
+
+
+def test_the_pages_own_headings_are_no_running_heads_even_if_they_count():
+    pdf = FPDF()
+    for number in (101, 102, 103):
+        pdf.add_page()
+        write(pdf, f"Room {number}", style="B", size=16)
+        write(pdf, f"It seats {number} people and is cleaned on every working day.")
+        write(pdf, f"page {number}", style="B")
+    content = read_pdf(bytes(pdf.output()), name="rooms.pdf")
+    headings = [block.span.of(content.text) for block in content.blocks if block.kind is BlockKind.HEADING]
+    assert headings == ["Room 101", "Room 102", "Room 103"]
+
+
+def test_pages_of_numbers_alone_are_not_taken_for_empty():
+    pdf = FPDF()
+    for number in (1998, 1999):
+        pdf.add_page()
+        write(pdf, str(number))
+    assert read_pdf(bytes(pdf.output()), name="years.pdf").text.split() == ["1998", "1999"]

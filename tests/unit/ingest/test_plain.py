@@ -58,3 +58,11 @@ def test_lines_that_were_ended_on_purpose_are_read_apart():
 
 def test_nothing_but_rules_makes_no_block():
     assert blocks("-----\n\n* * *\n") == []
+
+
+def test_a_number_that_a_wrapped_line_begins_with_stays_in_its_sentence():
+    text = "Das Sommerfest ist in Potsdam und zwar am\n12. Juli 2025 ab 15 Uhr.\n\n3. Oktober: zu\n24. Dezember: zu"
+    content = read_plain(text)
+    assert [block.span.of(text) for block in content.blocks] == [
+        "Das Sommerfest ist in Potsdam und zwar am\n12. Juli 2025 ab 15 Uhr.", "3. Oktober: zu", "24. Dezember: zu",
+    ]  # fmt: skip

@@ -176,3 +176,15 @@ def test_a_missing_library_is_an_error_of_its_files_alone(put, tmp_path, monkeyp
     first, second = read_folder(tmp_path)
     assert "parametric-memory[pdf]" in str(first.error)
     assert second.documents
+
+
+def test_a_file_whose_name_is_no_text_is_read_like_the_others(put, tmp_path):
+    put("a.txt", "The office is in Berlin.")
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("The café is in Ghent.", encoding="utf-8")
+    put("lines.jsonl", '{"text": "Half a \\ud83d character."}\n{"text": "It is.", "id": 0}')
+    results = list(read_folder(tmp_path))
+    assert [result.error for result in results] == [None, None, None]
+    assert [document.text for result in results for document in result.documents] == [
+        "The office is in Berlin.", "The café is in Ghent.", "Half a \ufffd character.", "It is.",
+    ]  # fmt: skip
+    assert results[2].documents[1].source.endswith("lines.jsonl#0")

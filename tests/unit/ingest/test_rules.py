@@ -148,3 +148,10 @@ def test_other_languages_have_sentences_too(text):
 
 def test_the_rule_extractor_is_an_extractor():
     assert isinstance(RuleExtractor(), Extractor)
+
+
+def test_a_tick_and_a_cross_are_values():
+    assert render_row([("Feature", "SSO"), ("Free", "✗"), ("Pro", "✓"), ("Old", "–")]) == [
+        "SSO (feature) – free: ✗; pro: ✓."
+    ]
+    assert render_row([("Feature", "✗"), ("Free", "✓")]) == []

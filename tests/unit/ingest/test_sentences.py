@@ -90,3 +90,8 @@ def test_time_grows_with_the_length_of_the_text_not_with_its_square(gap):
     small, large = min(seconds(400) for _ in range(3)), seconds(8000)
     # Twenty times the text; four hundred times the time if it were quadratic.
     assert large < 80 * small
+
+
+def test_a_day_before_its_month_ends_no_sentence():
+    text = "Das Fest ist am 12. Juli 2025. Es beginnt um 15 Uhr."
+    assert [span.of(text) for span in sentences(text)] == ["Das Fest ist am 12. Juli 2025.", "Es beginnt um 15 Uhr."]

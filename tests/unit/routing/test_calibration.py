@@ -1,3 +1,4 @@
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -185,3 +186,11 @@ def test_perfectly_separated_questions_do_not_make_it_certain():
 def test_without_answerable_questions_there_are_no_probabilities():
     with pytest.raises(ConfigError, match="none of 2 questions is answerable"):
         Logistic.fit(Calibration.of([0.1, 0.2], [False, False]))
+
+
+@pytest.mark.parametrize("n", [2, 11, 29, 300])
+def test_the_rate_that_a_refusal_names_can_be_kept(n):
+    calibration = Calibration.of([number / n for number in range(n)] + [1.0], [False] * n + [True])
+    with pytest.raises(ConfigError, match="or aim for") as refused:
+        calibration.threshold(0.0001)
+    calibration.threshold(float(re.search(r"aim for ([\d.]+)", str(refused.value))[1]))

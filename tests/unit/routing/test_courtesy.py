@@ -1,5 +1,7 @@
 """Courtesy is taken from around a question before it is looked up, and nothing else is."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,3 +75,10 @@ def test_what_is_left_stands_in_any_question_and_is_not_shortened_again(question
     asked = without_courtesy(question)
     assert asked.removesuffix("?") in question
     assert without_courtesy(asked) == asked
+
+
+def test_a_long_run_of_spaces_is_passed_over_at_once():
+    began = time.process_time()
+    for question in ("a" + " " * 50_000 + "b", "a please" + " " * 50_000 + "b", "a?" + " " * 50_000 + "b"):
+        assert without_courtesy(question) == question
+    assert time.process_time() - began < 2.0

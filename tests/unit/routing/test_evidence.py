@@ -41,3 +41,9 @@ def test_what_a_slip_names_is_no_news_and_no_answer() -> None:
     asked, slipped = (weigh(f"Who is {name}?", ["The keeper is Fenwick."])[0] for name in ("Fenwick", "Fenwcik"))
     assert asked.lacks_answer and slipped.lacks_answer
     assert asked.news == slipped.news
+
+
+@pytest.mark.parametrize("word", ["World", "Stanley", "cloud", "winch"])
+def test_a_word_that_nothing_has_counts_though_it_looks_like_one_that_says_nothing(word):
+    [found] = weigh(f"Who won the 1998 {word} Cup?", ["The Davis Cup of 1998 was won by Sweden."])
+    assert found.coverage < 0.75

@@ -18,7 +18,7 @@ from parametric_memory.routing.span_router import (
     shipped_token_router,
 )
 from parametric_memory.testing.doubles import tiny_encoder
-from parametric_memory.types import Atom, AtomKind, Span
+from parametric_memory.types import Atom, AtomKind, Span, stated
 
 
 def atom(text, context=""):
@@ -130,3 +130,10 @@ def test_what_comes_with_the_package_is_found_by_its_encoder(saved, monkeypatch)
     folder.rename(shipped / "tiny")
     assert shipped_token_router("tiny") == shipped / "tiny"
     assert shipped_token_router("another") is None
+
+
+def test_a_heading_that_asks_is_read_before_the_text_that_answers():
+    context, text = "When does the cafeteria open?", "At nine."
+    atom = Atom("a", AtomKind.FACT, stated(text, context), text, "d", Span(0, 8), context)
+    assert atom.statement == "When does the cafeteria open? At nine."
+    assert span_router._said(atom) == (text, context)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from parametric_memory.ingest.extractors.rules import resolve_context
 from parametric_memory.ingest.markup import mask, visible
-from parametric_memory.types import Atom, AtomKind, BlockKind, Passage, stable_id
+from parametric_memory.types import Atom, AtomKind, BlockKind, Passage, stable_id, stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,6 @@ class PassageExtractor:
             return []
         headings = next((block.headings for block in passage.blocks if block.kind is not BlockKind.HEADING), ())
         context = resolve_context(passage.title, headings)
-        statement = f"{context}: {text}" if context else text
+        statement = stated(text, context)
         provisional = stable_id(passage.document_id, statement, str(passage.span.start))
         return [Atom(provisional, AtomKind.FACT, statement, text, passage.document_id, passage.span, context)]

@@ -14,7 +14,7 @@ from parametric_memory.ingest.extractors.kinds import kind_of
 from parametric_memory.ingest.markup import mask, visible
 from parametric_memory.ingest.passages import cut
 from parametric_memory.ingest.sentences import sentences
-from parametric_memory.types import Atom, AtomKind, Block, BlockKind, Passage, Span, stable_id
+from parametric_memory.types import Atom, AtomKind, Block, BlockKind, Passage, Span, stable_id, stated
 
 #: Where a long sentence may be cut, best first; each match ends where the next piece starts.
 _CLAUSE_ENDS = (
@@ -52,6 +52,8 @@ _BLANK_TITLES = frozenset(
     )
 )
 #: Columns whose value names the row all by itself.
+#: A cell that says nothing; a tick or a cross does.
+_NO_VALUE = re.compile(r"[\s.·…_\-–—]*")
 _NAME_COLUMNS = frozenset({"", "#", "name", "item", "title"})
 
 
@@ -89,6 +91,10 @@ class RuleExtractor:
         elif block.kind is not BlockKind.HEADING:
             yield from self._sentences(raw, block, following)
 
+    def _left_out(self, block: Block) -> bool:
+        """Return whether a block is code that is surely too long."""
+        return block.kind is BlockKind.CODE and block.span.end - block.span.start > self.max_chars
+
     def _sentences(self, raw: str, block: Block, following: Block | None) -> Iterator[tuple[str, AtomKind, Span]]:
         body = mask(raw)
         for sentence in sentences(body):
@@ -98,7 +104,8 @@ class RuleExtractor:
                     wanted = any(character.isalnum() for character in text)
                 else:
                     # The sentence that introduces a list is part of each of its items.
-                    wanted = _says_something(text) and not (following and _is_lead(text, following))
+                    repeated = following and not self._left_out(following) and _is_lead(text, following)
+                    wanted = _says_something(text) and not repeated
                 if wanted:
                     span = Span(block.span.start + piece.start, block.span.start + piece.end)
                     text = _led(block.lead, text)
@@ -133,8 +140,8 @@ def render_row(cells: Sequence[tuple[str, str]], *, lead: str = "", max_chars: i
 
     Each begins with the row's first cell; there are several only if one would be longer than ``max_chars``.
     """
-    filled = [(column, value) for column, value in cells if any(character.isalnum() for character in value)]
-    if not filled:
+    filled = [(column, value) for column, value in cells if not _NO_VALUE.fullmatch(value)]
+    if not any(character.isalnum() for _, value in filled for character in value):
         return []
     (column, subject), *rest = filled
     if column.casefold() not in _NAME_COLUMNS and column.casefold() not in subject.casefold():
@@ -154,8 +161,7 @@ def render_row(cells: Sequence[tuple[str, str]], *, lead: str = "", max_chars: i
 
 
 def _atom(document_id: str, text: str, kind: AtomKind, span: Span, context: str) -> Atom:
-    joint = " " if context.endswith(("?", "!", ".", ":")) else ": "
-    statement = f"{context}{joint}{text}" if context else text
+    statement = stated(text, context)
     return Atom(stable_id(document_id, statement, str(span.start)), kind, statement, text, document_id, span, context)
 
 
