@@ -4,7 +4,9 @@
     python examples/handbook_demo.py --fresh    # compile everything anew
     python examples/handbook_demo.py --all      # score all questions, not only the first ones
 
-Only the memory is kept, in the user's cache directory. Every answer is generated anew in every run.
+Everybody is asked as `pmem eval` asks. RAG is LangChain's splitter and vector store, with the wording, the size and the
+number of chunks that suit the base model best. Only the memory is kept, in the user's cache directory. Every answer is
+generated anew in every run.
 """
 
 from __future__ import annotations
@@ -17,10 +19,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -33,28 +34,17 @@ from parametric_memory.errors import AdapterMismatchError, ParametricMemoryError
 
 if TYPE_CHECKING:
     from parametric_memory import ParametricMemory
-    from parametric_memory.types import Answer, ComposedAdapter
-
-System: TypeAlias = Literal["atoms", "closed_book", "in_context"]
+    from parametric_memory.evaluation import LibrarySystem, Prediction, Question
+    from parametric_memory.types import Route
 
 EXAMPLES = Path(__file__).resolve().parent
 #: Relative, so that citations are short and do not depend on where the repository lies.
 DOCUMENTS, QUESTIONS = Path("handbook/documents"), Path("handbook/questions.jsonl")
-#: What the modes of `ask` are called on the screen.
-SYSTEMS: dict[System, str] = {"atoms": "from weights", "closed_book": "closed-book", "in_context": "RAG"}
+#: What systems of `pmem eval` are called on the screen.
+NAMES = {"atoms": "from weights", "closed_book": "closed-book", "rag_dense": "RAG"}
 #: Questions that are asked one by one and shown, and questions that are scored without --all.
 SHOWN, SCORED = 8, 24
 TOGETHER = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a system answered to one question; the text is empty if it abstained, and ms None if asked in a batch."""
-
-    text: str
-    abstained: bool
-    knowledge_tokens: int
-    ms: float | None = None
 
 
 def main() -> None:
@@ -68,15 +58,15 @@ def main() -> None:
     os.chdir(EXAMPLES)
     console = Console(highlight=False, markup=False)
     console.width = min(console.width, 100) if console.is_terminal else 100
-    questions = [json.loads(line) for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
     began = time.perf_counter()
     with open_memory(console, checkpoint=checkpoint, fresh=chosen.fresh) as memory:
         compile_handbook(console, memory)
-        shown = [show(console, memory, number, question) for number, question in enumerate(questions[:SHOWN], 1)]
+        questions, systems = read_handbook(), systems_of(memory)
+        shown = [show(console, memory, systems, number, one) for number, one in enumerate(questions[:SHOWN], 1)]
         scored = questions if chosen.all else questions[:SCORED]
-        results = answer_all(console, memory, scored[SHOWN:])
-    results = {system: [one[system] for one in shown] + results[system] for system in SYSTEMS}
-    show_scores(console, scored, results, of=len(questions))
+        rest = answer_all(console, systems, scored[SHOWN:])
+    answers = {system.name: [one[n] for one in shown] + rest[n] for n, system in enumerate(systems)}
+    show_scores(console, scored, answers, of=len(questions))
     console.print(f"All of it took {time.perf_counter() - began:.0f} s.")
 
 
@@ -109,7 +99,7 @@ def compile_handbook(console: Console, memory: ParametricMemory) -> None:
     began = time.perf_counter()
     with bar(console, "compiling", len(files)) as progress:
         for file in files:
-            report = memory.add(file)
+            report = memory.add(file, metadata={"doc_id": file.name})  # what the evaluation knows a document by
             events += [result["event"] for result in report["results"]]
             progress.advance(progress.task_ids[0])
     compiled, held = sum(event in {"ADD", "UPDATE"} for event in events), f"atoms of {len(files)} files"
@@ -119,104 +109,99 @@ def compile_handbook(console: Console, memory: ParametricMemory) -> None:
         console.print(f"Nothing recompiled: all {len(events)} {held} are there from an earlier run.")
 
 
+# ---------------------------------------------------------------- who is asked
+
+
+def read_handbook() -> list[Question]:
+    """Return the questions, each about all documents."""
+    from parametric_memory.evaluation import Question
+
+    rows = [json.loads(line) for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
+    return [
+        Question("handbook", "", "", "", row["question"], tuple(row["answers"]), bool(row["answers"])) for row in rows
+    ]
+
+
+def systems_of(memory: ParametricMemory) -> list[LibrarySystem]:
+    """Return who is asked, as `pmem eval` has them; RAG's chunks are embedded before anybody is."""
+    from parametric_memory.evaluation import SYSTEMS, Library, LibrarySystem
+
+    library = Library(memory, setting="corpus", remember=False)
+    library.chunks(library.reading.dense.chunk_chars)
+    return [LibrarySystem(name, library, SYSTEMS[name]) for name in NAMES]
+
+
 # ---------------------------------------------------------------- one question after the other
 
 
-def show(console: Console, memory: ParametricMemory, number: int, question: dict[str, Any]) -> dict[System, Result]:
-    """Ask one question in every mode and print what comes out."""
-    expected = " or ".join(question["answers"]) or "nothing: no document says it, to abstain is right"
-    console.print(Rule(Text(f"{number}. {question['question']}", style="bold"), align="left"))
+def show(
+    console: Console, memory: ParametricMemory, systems: Sequence[LibrarySystem], number: int, question: Question
+) -> list[Prediction]:
+    """Ask one question of everybody and print what comes out."""
+    expected = " or ".join(question.answers) or "nothing: no document says it, to abstain is right"
+    console.print(Rule(Text(f"{number}. {question.question}", style="bold"), align="left"))
     console.print(f"Expected: {expected}")
-    answers = {system: memory.ask(question["question"], mode=system) for system in SYSTEMS}
-    console.print(answer_table(answers))
-    show_grounds(console, answers["atoms"])
-    return {system: result(answer) for system, answer in answers.items()}
+    answers = [system.answer([question], score=False)[0] for system in systems]
+    console.print(answer_table(systems, answers))
+    show_grounds(console, memory, memory.explain(question.question))
+    return answers
 
 
-def show_grounds(console: Console, answer: Answer) -> None:
+def show_grounds(console: Console, memory: ParametricMemory, route: Route) -> None:
     """Print what an answer from weights stands on: the best citation, and all atoms with their scores."""
-    if answer.abstained:
-        route = answer.route
+    if route.abstained:
         console.print(f"  Abstained: confidence {route.confidence:.2f} is below {route.threshold:.2f}")
         return
-    best = answer.citations[0]
+    best = memory.cite(route)[0]
     console.print(Text(f"  Cited: {best.source}, characters {best.span.start}–{best.span.end}: “{line(best.text)}”"))
-    console.print(atom_table(answer))
+    console.print(atom_table(route))
 
 
-def answer_table(answers: dict[System, Answer]) -> Table:
-    """Return the answers beside one another, with what each cost."""
+def answer_table(systems: Sequence[LibrarySystem], answers: Sequence[Prediction]) -> Table:
+    """Return the answers beside one another, with the tokens of text that were read for each, and the time."""
     table = Table("", box=SIMPLE_HEAD, show_edge=False, expand=True)
     table.add_column("answer", ratio=1)
-    for name in ("prompt tokens", "knowledge", "ms"):
+    for name in ("knowledge tokens", "ms"):
         table.add_column(name, justify="right")
-    for system, answer in answers.items():
-        cost = [answer.usage.prompt_tokens, answer.usage.knowledge_tokens, round(sum(answer.timings.values()))]
-        note = "  (abstained)" if answer.abstained else ""
-        table.add_row(SYSTEMS[system], Text(line(answer.text) + note, style="bold"), *map(str, cost))
+    for system, answer in zip(systems, answers, strict=True):
+        text = line(answer.text) + ("  (abstained)" if answer.abstained else "")
+        table.add_row(NAMES[system.name], Text(text, style="bold"), str(answer.knowledge_tokens), f"{answer.ms:.0f}")
     return table
 
 
-def atom_table(answer: Answer) -> Table:
-    """Return the atoms that the answer stands on, with the router's scores and the shares of the gates."""
+def atom_table(route: Route) -> Table:
+    """Return the atoms that an answer stands on, with the router's scores and the shares of the gates."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, expand=True)
     for name in ("score", "share"):
         table.add_column(name, justify="right")
     table.add_column("atoms composed", ratio=1)
-    for routed in answer.route.selected:
+    for routed in route.selected:
         share = "" if routed.share is None else f"{routed.share:.0%}"
         table.add_row(f"{routed.score:.2f}", share, Text(line(routed.atom.statement)))
     return table
-
-
-def result(answer: Answer) -> Result:
-    """Return what is scored of an answer."""
-    text = "" if answer.abstained else answer.text
-    return Result(text, answer.abstained, answer.usage.knowledge_tokens, sum(answer.timings.values()))
 
 
 # ---------------------------------------------------------------- many questions at once, and the scores
 
 
 def answer_all(
-    console: Console, memory: ParametricMemory, questions: Sequence[dict[str, Any]]
-) -> dict[System, list[Result]]:
-    """Ask all questions of all systems, in batches."""
-    texts = [question["question"] for question in questions]
-    results: dict[System, list[Result]] = {system: [] for system in SYSTEMS}
-    with bar(console, "asking", len(SYSTEMS) * len(texts)) as progress:
-        for system in SYSTEMS:
-            for begin in range(0, len(texts), TOGETHER):
-                results[system] += answer_together(memory, texts[begin : begin + TOGETHER], system)
-                progress.update(progress.task_ids[0], completed=sum(map(len, results.values())))
-    return results
-
-
-def answer_together(memory: ParametricMemory, questions: Sequence[str], system: System) -> list[Result]:
-    """Return what `memory.ask` would, with one batch for the base model; it is not asked where the memory abstains."""
-    passages: list[list[str]] = [[] for _ in questions]
-    adapters: list[ComposedAdapter | None] = [None for _ in questions]
-    if system == "in_context":
-        found = [memory.search(text, top_k=memory.config.routing.max_atoms) for text in questions]
-        passages = [[atom["memory"] for atom in atoms["results"]] for atoms in found]
-    if system == "atoms":
-        adapters = [memory.compose(memory.explain(text)) for text in questions]
-    asked = [n for n, adapter in enumerate(adapters) if adapter is not None or system != "atoms"]
-    made = memory.backend.generate(
-        [memory.prompt.conversation(questions[n], passages[n]) for n in asked],
-        adapters=[adapters[n] for n in asked],
-        config=memory.config.generation,
-    )
-    answers = {n: generation.text.strip() for n, generation in zip(asked, made, strict=True)}
-    spent = [sum(map(memory.backend.count_tokens, statements)) for statements in passages]
-    return [Result(answers.get(n, ""), n not in answers, spent[n]) for n in range(len(questions))]
+    console: Console, systems: Sequence[LibrarySystem], questions: Sequence[Question]
+) -> list[list[Prediction]]:
+    """Ask all questions of everybody, in batches."""
+    answers: list[list[Prediction]] = [[] for _ in systems]
+    with bar(console, "asking", len(systems) * len(questions)) as progress:
+        for system, given in zip(systems, answers, strict=True):
+            for begin in range(0, len(questions), TOGETHER):
+                given.extend(system.answer(questions[begin : begin + TOGETHER], score=False))
+                progress.update(progress.task_ids[0], completed=sum(map(len, answers)))
+    return answers
 
 
 def show_scores(
-    console: Console, questions: Sequence[dict[str, Any]], results: dict[System, list[Result]], *, of: int
+    console: Console, questions: Sequence[Question], answers: dict[str, list[Prediction]], *, of: int
 ) -> None:
-    """Print the scores of every system: text measures over the answerable questions, refusals over the others."""
-    answerable = sum(bool(question["answers"]) for question in questions)
+    """Print everybody's scores: text measures over the answerable questions, refusals over the others."""
+    answerable = sum(question.answerable for question in questions)
     more = "" if len(questions) == of else f"; --all scores all {of}"
     console.print(Rule(Text("Scores", style="bold"), align="left"))
     console.print(
@@ -226,26 +211,26 @@ def show_scores(
     table = Table("", box=SIMPLE_HEAD, show_edge=False)
     for name in ("token F1", "contains", "EM", "right refusals", "wrong refusals", "knowledge tokens", "ms"):
         table.add_column(name, justify="right")
-    for system, name in SYSTEMS.items():
-        table.add_row(name, *scores(questions, results[system]))
+    for name, given in answers.items():
+        table.add_row(NAMES[name], *scores(questions, given))
     console.print(table)
 
 
-def scores(questions: Sequence[dict[str, Any]], results: Sequence[Result]) -> list[str]:
+def scores(questions: Sequence[Question], answers: Sequence[Prediction]) -> list[str]:
     """Return one system's row."""
     from parametric_memory.evaluation.metrics import score
 
-    pairs = list(zip(questions, results, strict=True))
-    graded = [score(one.text, question["answers"]) for question, one in pairs if question["answers"]]
+    pairs = list(zip(questions, answers, strict=True))
+    graded = [score("" if one.abstained else one.text, asked.answers) for asked, one in pairs if asked.answerable]
     measures = [fmean(getattr(one, name) for one in graded) for name in ("f1", "containment", "em")]
-    refused = [one.abstained for question, one in pairs if not question["answers"]]
-    wrongly = [one.abstained for question, one in pairs if question["answers"]]
+    refused = [one.abstained for asked, one in pairs if not asked.answerable]
+    wrongly = [one.abstained for asked, one in pairs if asked.answerable]
     return [
         *(f"{measure:.3f}" for measure in measures),
         f"{sum(refused)}/{len(refused)}",
         f"{sum(wrongly)}/{len(wrongly)}",
-        f"{fmean(one.knowledge_tokens for one in results):.0f}",
-        f"{median(one.ms for one in results if one.ms is not None):.0f}",
+        f"{fmean(one.knowledge_tokens for one in answers):.0f}",
+        f"{median(one.ms for one in answers[:SHOWN]):.0f}",
     ]
 
 

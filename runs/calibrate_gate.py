@@ -30,7 +30,7 @@ from parametric_memory.routing.fusion import Features, features
 from parametric_memory.store.lexical import match_query
 from parametric_memory.training.corpus import Corpus, Example
 from parametric_memory.training.data import DEFAULT_MIXTURE, read_corpus
-from parametric_memory.types import Atom, AtomKind, Candidate, Span, stable_id
+from parametric_memory.types import Atom, AtomKind, Candidate, Span, stable_id, stated
 
 #: Questions of each file about documents that are in the memory, both halves together, and most of one document.
 SOURCES = {
@@ -143,7 +143,7 @@ def add_document(world: World, corpus: Corpus, document: int) -> None:
     for atom in corpus.documents[document]:
         text = corpus.texts[atom]
         world.texts.append(text)
-        world.statements.append(f"{title}: {text}" if title else text)
+        world.statements.append(stated(text, title))
         world.document.append(number)
 
 

@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=1 python runs/choose_prompts.py --data DIR
 
 Every candidate answers training questions greedily, with the gold sentence in the prompt or with chunks found by a RAG
-app, and token F1 decides: on a third of the questions for all, on all of them (RAG:
-two thirds) for the best few. Only ``*.train*`` files
-are read. Answers are kept in ``--out``, so that a run that was stopped goes on. Writes the choice, with every
-candidate's scores, to ``src/parametric_memory/evaluation/wordings/BASE.json``.
+app, and token F1 decides: on a third of the questions for all, on all of them for the best few. RAG is chosen three
+times on three times as many questions: by words, by keys, and by keys for the base model's reader. Only ``*.train*``
+files are read. Answers are kept in ``--out``, so that a run that was stopped goes on. Writes the choice, with every
+candidate's scores, to ``src/parametric_memory/evaluation/wordings/BASE.json``. With ``--rag`` the wordings stay those
+of that file, and only what RAG shows is chosen anew.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -29,13 +31,23 @@ from parametric_memory.backends.models import BUILTIN_BASE, BUILTIN_KEY_ENCODER,
 from parametric_memory.config import PromptConfig
 from parametric_memory.evaluation.datasets import Question, read_questions, sample
 from parametric_memory.evaluation.metrics import containment, score
-from parametric_memory.evaluation.prompts import CANDIDATES, FORMAT, SHIPPED, Shot, Wording, wording_row
+from parametric_memory.evaluation.prompts import (
+    CANDIDATES,
+    FORMAT,
+    SHIPPED,
+    Shot,
+    Wording,
+    load_choice,
+    shipped_choice,
+    wording_row,
+)
 from parametric_memory.evaluation.rag import ChunkIndex
+from parametric_memory.evaluation.reader import load_reader, reader_digest
 from parametric_memory.evaluation.systems import GENERATION, gold_atom, holds_answer
 from parametric_memory.hypernetwork.checkpoint import load_checkpoint, shipped_checkpoint
 from parametric_memory.ingest import RuleExtractor, extract_document
 from parametric_memory.routing import SentenceTransformerEncoder
-from parametric_memory.types import Document, Message, stable_id
+from parametric_memory.types import ComposedAdapter, Document, Message, stable_id
 
 logger = logging.getLogger("choose_prompts")
 
@@ -54,8 +66,10 @@ SHOTS_FROM = "squad1.1.train"
 #: Examples say by themselves what is wanted: beside the best wording they are tried without any instruction.
 PLAIN = Wording(name="plain")
 FIRST_SHARE = 1 / 3
+#: RAG has more to choose, and is chosen on so many times as many questions.
+RAG_TIMES = 3
 #: (chunk_chars, passages), from little text to much.
-GRID = [(200, 1), (200, 2), (200, 4), (400, 1), (400, 2), (800, 1), (800, 2)]
+GRID = [(200, 1), (200, 2), (200, 4), (400, 1), (400, 2), (400, 4), (800, 1), (800, 2)]
 
 
 @dataclass(slots=True)
@@ -83,16 +97,11 @@ class Bench:
         """A third of the questions, of every kind."""
         return self.questions[: round(len(self.questions) * FIRST_SHARE)]
 
-    @property
-    def most(self) -> list[Question]:
-        """Two thirds of the questions: what the best few of RAG's long prompts are compared on."""
-        return self.questions[: 2 * len(self.first)]
-
     def measure(self, wording: Wording, shown: Shown, questions: Sequence[Question]) -> float:
         """Return the mean F1 of a candidate, and add its line to the table."""
         passages = [shown.passages(question) for question in questions]
         turns = [wording.conversation(q.question, found) for q, found in zip(questions, passages, strict=True)]
-        texts = self._generate(turns)
+        texts = self._generate(turns, shown.adapter)
         scores = [score(text, question.answers) for text, question in zip(texts, questions, strict=True)]
         found = [any(containment(" ".join(p), a) for a in q.answers) for q, p in zip(questions, passages, strict=True)]
         line = {
@@ -111,10 +120,12 @@ class Bench:
         self.table = [row for row in self.table if not _same(row, line)] + [line]
         return float(line["f1"])
 
-    def _generate(self, turns: Sequence[list[Message]]) -> list[str]:
-        keys = [stable_id(json.dumps(one)) for one in turns]
+    def _generate(self, turns: Sequence[list[Message]], adapter: ComposedAdapter | None) -> list[str]:
+        # What a reader said must not pass for what the base model says.
+        own = [] if adapter is None else [reader_digest(self.backend)]
+        keys = [stable_id(json.dumps(one), *own) for one in turns]
         new = {key: one for key, one in zip(keys, turns, strict=True) if key not in self.answers}
-        made = self.backend.generate(list(new.values()), config=GENERATION)
+        made = self.backend.generate(list(new.values()), adapters=[adapter] * len(new), config=GENERATION)
         fresh = {key: generation.text.strip() for key, generation in zip(new, made, strict=True)}
         with self._file.open("a", encoding="utf-8") as file:
             file.writelines(f"{json.dumps(pair)}\n" for pair in fresh.items())
@@ -125,12 +136,16 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is in the prompt: ``gold``, or ``k`` chunks that ``bm25`` or ``dense`` finds in the question's document."""
+    """What is in the prompt: ``gold``, or ``k`` chunks that ``bm25`` or ``dense`` finds in the question's document.
+
+    ``reader`` finds what ``dense`` does, and reads it with an adapter.
+    """
 
     name: str
     passages: Callable[[Question], Sequence[str]]
     chunk_chars: int | None = None
     k: int | None = None
+    adapter: ComposedAdapter | None = None
 
 
 def main() -> None:
@@ -144,11 +159,16 @@ def main() -> None:
     gold = Shown("gold", lambda question: [bench.gold[question.id]])
     library = Wording.of(library_prompt(backend))
 
-    zero = halve(bench, [library, *CANDIDATES], gold, keep=3)
-    shots = {seed: draw_shots(arguments.data, questions, seed=seed) for seed in (arguments.seed, arguments.seed + 1)}
-    few = halve(bench, few_shot([zero[0], PLAIN], shots), gold, keep=2)
-    rag = choose_rag(bench, [*zero[:2], few[0]])
-    write(bench, arguments, {"zero_shot": zero[0], "few_shot": few[0], "bm25": rag["bm25"], "dense": rag["dense"]})
+    if arguments.rag:
+        bench.table, zero, few = kept_wordings(backend)
+    else:
+        zero = halve(bench, [library, *CANDIDATES], gold, keep=3)
+        seeds = (arguments.seed, arguments.seed + 1)
+        shots = {seed: draw_shots(arguments.data, questions, seed=seed) for seed in seeds}
+        few = halve(bench, few_shot([zero[0], PLAIN], shots), gold, keep=2)
+    bench.questions = read_mixture(arguments.data, seed=arguments.seed, times=RAG_TIMES)
+    rag = choose_rag(bench, [*zero[:2], few[0]], library)
+    write(bench, arguments, {"zero_shot": zero[0], "few_shot": few[0], **rag})
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -157,6 +177,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the training files")
     parser.add_argument("--base", default=BUILTIN_BASE)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rag", action="store_true", help="keep the wordings, choose what RAG shows")
     parser.add_argument("--out", type=Path, default=Path("runs/out/choose_prompts"))
     return parser.parse_args()
 
@@ -164,11 +185,12 @@ def parse_arguments() -> argparse.Namespace:
 # ---------------------------------------------------------------- what is asked
 
 
-def read_mixture(data: Path, *, seed: int) -> list[Question]:
+def read_mixture(data: Path, *, seed: int, times: int = 1) -> list[Question]:
     """Return the questions of all files, mixed so that any beginning of the list has every kind in its share."""
     placed: list[tuple[float, Question]] = []
     for name, count in MIXTURE.items():
-        asked = sample((q for q in read_questions(data / f"{name}.jsonl.gz") if q.answers), limit=count, seed=seed)
+        answered = (question for question in read_questions(data / f"{name}.jsonl.gz") if question.answers)
+        asked = sample(answered, limit=count * times, seed=seed)
         placed += [((place + 0.5) / len(asked), question) for place, question in enumerate(asked)]
     return [question for _, question in sorted(placed, key=lambda pair: (pair[0], pair[1].id))]
 
@@ -239,28 +261,45 @@ def halve(bench: Bench, candidates: Sequence[Wording], shown: Shown, *, keep: in
     return sorted(first, key=lambda one: -bench.measure(one, shown, bench.questions))
 
 
-def choose_rag(bench: Bench, wordings: Sequence[Wording]) -> dict[str, dict[str, Any]]:
-    """Return the best wording, number and size of chunks of both kinds of retrieval."""
+def choose_rag(bench: Bench, wordings: Sequence[Wording], library: Wording) -> dict[str, dict[str, Any]]:
+    """Return the best wording, number and size of chunks of both kinds of retrieval, and of the reader's."""
     encoder = SentenceTransformerEncoder(resolve_key_encoder(BUILTIN_KEY_ENCODER), name=BUILTIN_KEY_ENCODER)
     documents = {question.doc_id: document_of(question) for question in bench.questions}
     indices = {
         chunk: ChunkIndex(documents.values(), encoder, chunk_chars=chunk) for chunk in sorted({c for c, _ in GRID})
     }
+    reader = load_reader(bench.backend)
 
     def shown(kind: str, chunk: int, k: int) -> Shown:
-        search = getattr(indices[chunk], kind)
-        return Shown(
-            kind, lambda q: [one.text for one in search(q.question, k=k, doc_id=q.doc_id)], chunk_chars=chunk, k=k
-        )
+        search = getattr(indices[chunk], "dense" if kind == "reader" else kind)
 
-    asked = sorted(wordings, key=lambda one: -bench.measure(one, shown("bm25", 400, 2), bench.first))[:2]
-    grid = sorted(GRID, key=lambda size: -bench.measure(asked[0], shown("bm25", *size), bench.first))[:3]
+        def passages(question: Question) -> list[str]:
+            return [one.text for one in search(question.question, k=k, doc_id=question.doc_id)]
+
+        return Shown(kind, passages, chunk, k, reader if kind == "reader" else None)
+
     chosen = {}
-    for kind in ("bm25", "dense"):
+    for kind in ("bm25", "dense", *(["reader"] if reader else [])):
+        # A reader was tuned behind the library's own wording.
+        candidates = [library] if kind == "reader" else wordings
+        asked = sorted(candidates, key=lambda one: -bench.measure(one, shown(kind, 400, 2), bench.first))[:2]
+        grid = sorted(GRID, key=lambda size: -bench.measure(asked[0], shown(kind, *size), bench.first))[:3]
         tried = [(wording, size) for size in grid for wording in (asked if size == grid[0] else asked[:1])]
-        best, (chunk, k) = max(tried, key=lambda pair: bench.measure(pair[0], shown(kind, *pair[1]), bench.most))
+        best, (chunk, k) = max(tried, key=lambda pair: bench.measure(pair[0], shown(kind, *pair[1]), bench.questions))
         chosen[kind] = {"wording": best, "chunk_chars": chunk, "passages": k}
     return chosen
+
+
+def kept_wordings(backend: HuggingFaceBackend) -> tuple[list[dict[str, Any]], list[Wording], list[Wording]]:
+    """Return the scores with the gold sentence in the prompt, and the wordings without and with examples, kept."""
+    path = shipped_choice(backend.fingerprint)
+    if path is None:
+        raise SystemExit(f"there is no choice for {backend.base_model} to keep wordings of; run it without --rag")
+    choice = load_choice(path)
+    table = json.loads(path.read_text(encoding="utf-8"))["table"]
+    others = [rag.wording for rag in (choice.bm25, choice.dense) if not rag.wording.shots]
+    zero = list(dict.fromkeys([choice.zero_shot, *others]))
+    return [row for row in table if row["shown"] == "gold"], zero, [choice.few_shot]
 
 
 # ---------------------------------------------------------------- writing
@@ -278,6 +317,7 @@ def write(bench: Bench, arguments: argparse.Namespace, chosen: dict[str, Any]) -
         "seed": arguments.seed,
         "machine": f"{platform.machine()}, {bench.backend.model.dtype}",
         "questions": MIXTURE,
+        "rag_questions": {name: count * RAG_TIMES for name, count in MIXTURE.items()},
         "shots_from": SHOTS_FROM,
         "generation": asdict(GENERATION),
         "chosen": {key: row | {"wording": row["wording"].name} for key, row in rows.items()},
@@ -294,8 +334,9 @@ def write(bench: Bench, arguments: argparse.Namespace, chosen: dict[str, Any]) -
 
 def _options(argv: Sequence[str]) -> list[str]:
     """Return the options that change the choice, without the folders."""
-    pairs = list(zip(argv[::2], argv[1::2], strict=False))
-    return [part for pair in pairs if pair[0] in {"--base", "--seed"} for part in pair]
+    pairs = pairwise([*argv, ""])
+    chosen = [part for pair in pairs if pair[0] in {"--base", "--seed"} for part in pair]
+    return [*chosen, *(["--rag"] if "--rag" in argv else [])]
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -47,6 +47,7 @@ from parametric_memory.routing.fusion import most_similar, scores
 from parametric_memory.routing.reranking import RerankingWeights, gate_features
 from parametric_memory.routing.selection import probability, select
 from parametric_memory.routing.span_router import shipped_token_router
+from parametric_memory.training.alignment import words
 from parametric_memory.training.corpus import Corpus, Example
 from parametric_memory.training.data import read_corpus
 from parametric_memory.types import Atom, AtomCode, AtomGates, Document, Span, stable_id
@@ -66,12 +67,14 @@ class Asked:
     Attributes:
         documents: Numbers of those that it stands on, or seems to; the first is where it belongs.
         golds: Sentences that answer it, by document and place in its text; none if nothing does.
+        said: What these sentences say.
     """
 
     documents: tuple[int, ...]
     question: str
     answer: str
     golds: tuple[tuple[int, Span], ...]
+    said: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,13 @@ def read_questions(corpus: Corpus, *, everything: bool) -> list[Asked]:
 def _asked(corpus: Corpus, example: Example) -> Asked:
     stands_on = [corpus.document_of[atom] for atom in (*example.golds, *example.look_alikes)]
     golds = tuple((corpus.document_of[atom], _place(corpus, atom)) for atom in example.golds)
-    return Asked(tuple(dict.fromkeys(stands_on)), example.question, example.answer, golds)
+    said = tuple(_alike(corpus.texts[atom]) for atom in example.golds)
+    return Asked(tuple(dict.fromkeys(stands_on)), example.question, example.answer, golds, said)
+
+
+def _alike(text: str) -> str:
+    """Return what is the same of a sentence wherever it is quoted."""
+    return " ".join(words(text))
 
 
 def _text(corpus: Corpus, document: int) -> str:
@@ -147,8 +156,10 @@ class Gatherer:
     ) -> None:
         self.memory, self.compiler, self._held, self._salt = memory, compiler, held, salt
         self._of: dict[str, list[Atom]] = defaultdict(list)
+        self._saying: dict[str, list[Atom]] = defaultdict(list)
         for atom in memory.store.atoms():
             self._of[atom.document_id].append(atom)
+            self._saying[_alike(atom.text)].append(atom)
         self._shards: list[list[str]] = [[]]
         for document, atoms in self._of.items():
             if self._shards[-1] and sum(len(self._of[d]) for d in self._shards[-1]) + len(atoms) > SHARD:
@@ -156,18 +167,25 @@ class Gatherer:
             self._shards[-1].append(document)
 
     def plan(self, asked: Sequence[Asked]) -> Iterator[tuple[Asked, str, str, list[Atom]]]:
-        """Yield (question, kind, size, atoms that answer) of every case; any first so many are a fair sample."""
+        """Yield (question, kind, size, atoms that answer) of every case; any first so many are a fair sample.
+
+        Files quote one another, and a question is asked in several: whatever says what answers it anywhere, answers it.
+        """
+        said: dict[str, set[str]] = defaultdict(set)
+        for one in asked:
+            said[one.question].update(one.said)
         for one in sorted(asked, key=lambda one: stable_id("plan", one.question)):
             inside = [document in self._held for document in one.documents]
             sizes = ("all", "shard") if int(stable_id("size", one.question)[:8], 16) % SHARDED == 0 else ("all",)
+            quoted = {atom.id: atom for text in sorted(said[one.question]) for atom in self._saying.get(text, ())}
             for size in sizes:
-                if not any(inside):
-                    yield one, "a", size, []
-                elif not one.golds:
-                    yield one, "b", size, []
+                if not any(inside) or not one.golds:
+                    if not quoted:
+                        yield one, "b" if any(inside) else "a", size, []
                 elif all(inside) and (golds := self._golds(one)):
-                    yield one, "answerable", size, golds
-                    yield one, "c", size, golds
+                    answering = list({**quoted, **{atom.id: atom for atom in golds}}.values())
+                    yield one, "answerable", size, answering
+                    yield one, "c", size, answering
 
     def key(self, one: Asked, kind: str, size: str) -> str:
         """Return what names a case: another memory, compiler or setting gives another."""

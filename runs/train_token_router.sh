@@ -8,4 +8,4 @@
 set -euo pipefail
 data=$(cd "${1:?"which folder has the training files?"}" && pwd)
 cd "$(dirname "$0")/.."
-.venv/bin/pmem train router --data "$data" --out runs/out/router --seed 0 "${@:2}"
+.venv/bin/pmem train router --data "$data" --out runs/out/router --reserve --seed 0 "${@:2}"

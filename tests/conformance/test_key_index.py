@@ -33,6 +33,11 @@ class TestChromaIndex(KeyIndexConformance):
         assert second.search(keys[7].vector, 1)[0][0] == "atom-7"
         second.close()
 
+    def test_within_may_name_more_unknown_ids_than_one_statement_of_its_database(self, index: ChromaIndex):
+        index.upsert(unit_keys(2))
+        found = index.search(unit_keys(2)[1].vector, 5, within=[*(f"nobody-{n}" for n in range(33_000)), "atom-1"])
+        assert [id_ for id_, _ in found] == ["atom-1"]
+
     def test_no_model_is_downloaded_and_no_text_is_kept(self, index: ChromaIndex, tmp_path: Path):
         index.upsert(unit_keys(3))
         stored = index._collection.get(include=["documents", "metadatas"])

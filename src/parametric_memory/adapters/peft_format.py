@@ -88,12 +88,13 @@ def import_peft(folder: str | Path, *, spec: AdapterSpec) -> ComposedAdapter:
     """
     folder = Path(folder)
     try:
-        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        config = _read_json(folder / _CONFIG)
         state = safetensors.torch.load_file(folder / _WEIGHTS)
-        sidecar = json.loads((folder / _SIDECAR).read_text(encoding="utf-8")) if (folder / _SIDECAR).exists() else {}
-    except (OSError, ValueError, SafetensorError) as error:
+        sidecar = _read_json(folder / _SIDECAR) if (folder / _SIDECAR).exists() else {}
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise AdapterError(f"reading the PEFT adapter {folder}: {error}; export it again as safetensors") from error
     _check_config(config, folder)
+    _check_sidecar(sidecar, folder)
     found = _factors(state, config, folder)
     _check_spec(sidecar, found, spec, folder)
     ranks = sidecar.get("ranks", {})
@@ -143,6 +144,13 @@ def _write_json(path: Path, content: Mapping[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise TypeError(f"expected an object in {path.name}, found {str(found)[:60]!r}")
+    return found
+
+
 def _check_config(config: dict[str, Any], folder: Path) -> None:
     """Refuse everything whose update is not ``scale · B @ A`` on an unchanged base model."""
     problems = {name: value for name, value in config.items() if value and name not in _UNDERSTOOD}
@@ -152,6 +160,18 @@ def _check_config(config: dict[str, Any], folder: Path) -> None:
         raise AdapterError(
             f"reading the PEFT adapter {folder}: its config has {problems}, which plain LoRA factors cannot express; "
             "merge or convert it to plain LoRA with PEFT first"
+        )
+
+
+def _check_sidecar(sidecar: dict[str, Any], folder: Path) -> None:
+    """Refuse fields that an export would not have written so."""
+    kinds = {"ranks": dict, "atom_ids": list, "truncated": dict}
+    problems = {name: sidecar[name] for name, kind in kinds.items() if not isinstance(sidecar.get(name, kind()), kind)}
+    if not problems and not all(isinstance(rank, int) for rank in sidecar.get("ranks", {}).values()):
+        problems = {"ranks": sidecar["ranks"]}
+    if problems:
+        raise AdapterError(
+            f"reading the PEFT adapter {folder}: its {_SIDECAR} has {problems}; export it again, or remove that file"
         )
 
 
@@ -172,14 +192,20 @@ def _factors(state: Mapping[str, Tensor], config: dict[str, Any], folder: Path) 
             raise AdapterError(
                 f"reading the PEFT adapter {folder}: lora_A and lora_B of {target} do not meet: {shapes}"
             )
-    return {target: scale(factors, _scale(config, target, factors.rank)) for target, factors in raw.items()}
+    return {target: scale(factors, _scale(config, target, factors.rank, folder)) for target, factors in raw.items()}
 
 
-def _scale(config: dict[str, Any], target: str, rank: int) -> float:
+def _scale(config: dict[str, Any], target: str, rank: int, folder: Path) -> float:
     """Return what PEFT multiplies B @ A with; its patterns are regular expressions for the end of a module's name."""
     patterns = config.get("alpha_pattern") or {}
-    matching = (alpha for pattern, alpha in patterns.items() if re.match(rf"(.*\.)?({pattern})$", target))
-    alpha = float(next(matching, config.get("lora_alpha", 8)))
+    try:
+        matching = (alpha for pattern, alpha in patterns.items() if re.match(rf"(.*\.)?({pattern})$", target))
+        alpha = float(next(matching, config.get("lora_alpha", 8)))
+    except (AttributeError, TypeError, ValueError, re.error) as error:
+        raise AdapterError(
+            f"reading the PEFT adapter {folder}: no scale for {target} in its lora_alpha {config.get('lora_alpha')!r} "
+            f"and its alpha_pattern {patterns!r} ({error}); correct them in {_CONFIG}"
+        ) from error
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 

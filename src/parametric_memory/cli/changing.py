@@ -24,14 +24,20 @@ from parametric_memory.cli.printing import fail, show_json, stdout
 
 def delete(
     atom_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Of atoms.", show_default=False)] = None,
-    source: Annotated[str | None, typer.Option(metavar="FILE", help="All atoms of this source.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="FILE", help="All atoms of this source, as `pmem list` shows it.")
+    ] = None,
     memory: Folder = Path("memory"),
     config: ConfigFile = None,
     user_id: UserId = None,
     filters: Filter = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete atoms, by id or by what they match. A document goes with its last atom."""
+    """Delete atoms, by id or by what they match. A document goes with its last atom.
+
+    An id that is not there, or a filter that matches nothing, exits with 1: a misspelt name must not pass for something
+    that is gone. With --json, a filter that matched nothing still prints its empty list.
+    """
     scope = filters_of(filters, user_id=user_id, source=source)
     if bool(atom_ids) == bool(scope):
         raise typer.BadParameter("pass either ids, or --source, --user-id or --filter")
@@ -41,8 +47,12 @@ def delete(
         deleted = (store.delete(atom_ids) if atom_ids else store.delete_where(scope)).deleted
     if as_json:
         show_json({"deleted": list(deleted)})
-    else:
+    elif deleted:
         stdout().print(f"deleted {len(deleted)} {'atom' if len(deleted) == 1 else 'atoms'}")
+    if not deleted:
+        asked = atom_ids or [f"{key}={value}" for key, value in scope.items()]
+        fail(f"nothing was deleted: no atom matches {', '.join(asked)}")
+        raise typer.Exit(Exit.FAILED)
 
 
 def export(

@@ -33,8 +33,8 @@ def list_atoms(
     if as_json:
         show_json({"results": [atom.record() for atom in shown], "more": more})
         return
-    rows = [(atom.id, str(atom.kind), Path(atom.source).name, " ".join(atom.statement.split())) for atom in shown]
-    show_table(("id", "kind", "source", "atom"), rows, cut="atom")
+    rows = [(atom.id, str(atom.kind), atom.source, " ".join(atom.statement.split())) for atom in shown]
+    show_table(("id", "kind", "source", "atom"), rows, cut="atom", fold="source")
     if more:
         hint(f"there are more: --offset {offset + limit}, or a higher --limit")
 

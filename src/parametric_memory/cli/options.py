@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from parametric_memory.types import Scalar
+from parametric_memory.types import SCOPE_KEYS, Scalar
 
 Filters: TypeAlias = dict[str, Scalar | list[Scalar]]
 
@@ -95,7 +95,8 @@ def _pair(pair: str) -> tuple[str, Scalar]:
     key, equals, value = pair.partition("=")
     if not key or not equals:
         raise typer.BadParameter(f"{pair!r} is not KEY=VALUE, such as year=2031 or team=harbour")
-    return key, _scalar(value)
+    # As --user-id has it: whose knowledge it is, is never a number.
+    return key, value if key in SCOPE_KEYS else _scalar(value)
 
 
 def _scalar(value: str) -> Scalar:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Columns where there is no terminal to ask.
 WIDTH = 100
+#: Characters in a line of a folded column.
+FOLDED = 16
 #: Atoms of a route that were not taken, and are shown all the same.
 REJECTED = 8
 
@@ -111,15 +113,23 @@ def show_stats(stats: Stats) -> None:
     show_table(("", ""), rows)
 
 
-def show_table(names: Sequence[str], rows: Sequence[Sequence[str]], *, cut: str | None = None) -> None:
-    """Print rows in columns; the column `cut` takes what width is left, and its cells end there."""
+def show_table(
+    names: Sequence[str], rows: Sequence[Sequence[str]], *, cut: str | None = None, fold: str | None = None
+) -> None:
+    """Print rows in columns.
+
+    The column `cut` takes what width is left, and its cells end there; the cells of `fold` are narrow, and go on in the
+    next line.
+    """
     table = _table(wide=cut is not None)
     table.show_header = any(names)
     for name in names:
         if name == cut:
             table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1)
+        elif name == fold:
+            table.add_column(name, overflow="fold", max_width=FOLDED)
         else:
-            table.add_column(name, overflow="fold")
+            table.add_column(name, overflow="fold", no_wrap=fold is not None)
     for row in rows:
         table.add_row(*row)
     stdout().print(table)

@@ -1,15 +1,22 @@
-"""Bars on stderr with counts and the time that is left; nothing is shown where there is no terminal."""
+"""Bars on stderr with counts and the time that is left; where there is no terminal, a line now and then.
+
+Short work says nothing there, so that the output of a script stays what the script prints.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from parametric_memory.cli.printing import stderr
+from parametric_memory.cli.printing import hint, stderr
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+#: Seconds between two lines, and before the first one.
+EVERY_S = 60.0
 
 
 class Show(Protocol):
@@ -22,7 +29,10 @@ class Show(Protocol):
 
 @contextmanager
 def progress() -> Iterator[Show]:
-    """Give the function that shows a bar, which is gone after the block."""
+    """Give the function that shows a bar, which is gone after the block; without a terminal, it prints lines."""
+    if not stderr().is_terminal:
+        yield _lines()
+        return
     bar = _bar()
     current: str | None = None
 
@@ -43,6 +53,24 @@ def progress() -> Iterator[Show]:
         bar.stop()
 
 
+def _lines() -> Show:
+    """Return what prints how far the work is, at most once in `EVERY_S` seconds."""
+    told = monotonic()
+    begun: dict[str, tuple[float, float]] = {}
+
+    def show(what: str, done: float, total: float, counts: str = "") -> None:
+        nonlocal told
+        now = monotonic()
+        start, before = begun.setdefault(what, (now, done))
+        if now - told < EVERY_S:
+            return
+        told = now
+        left = f", {(now - start) * (total - done) / (done - before) / 60:.0f} min left" if done > before else ""
+        hint(f"{what}: {counts or f'{done / total:.0%}'}{left}")
+
+    return show
+
+
 def _bar() -> Progress:
     from rich.progress import (
         BarColumn,
@@ -53,7 +81,6 @@ def _bar() -> Progress:
         TimeRemainingColumn,
     )
 
-    console = stderr()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -63,4 +90,4 @@ def _bar() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=stderr(), transient=True)

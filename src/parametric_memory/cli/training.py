@@ -81,12 +81,15 @@ def corpus(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Takes the corpus, gzipped.")],
     synthetic: Annotated[int, typer.Option(min=0, help="Questions about a synthetic world beside them.")] = 4000,
     scale: Annotated[float, typer.Option(min=0.0, help="Multiplies how much is taken of each file.")] = 1.0,
+    router: Annotated[bool, typer.Option("--router", help="Take what a token router learns from: more.")] = False,
     seed: Annotated[int, typer.Option(help="Of the synthetic world.")] = 0,
 ) -> None:
     """Read and align questions once, so that another machine can train on the file alone."""
+    from parametric_memory.training.data import DEFAULT_MIXTURE, SPAN_MIXTURE
     from parametric_memory.training.recipe import gather
 
-    made = gather(data, synthetic=synthetic, seed=seed, scale=scale)
+    mixture = SPAN_MIXTURE if router else DEFAULT_MIXTURE
+    made = gather(data, synthetic=synthetic, seed=seed, scale=scale, mixture=mixture)
     made.save(out)
     counts = f"{len(made.train):,} questions, {len(made.validation):,} held out, {len(made.texts):,} sentences"
     stdout().print(f"wrote {out}: {counts}", soft_wrap=True)
@@ -141,6 +144,9 @@ def router(  # noqa: PLR0913, PLR0917 - one option each
     batch_size: Annotated[int | None, typer.Option(min=1, help="Questions a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0.0, help="At the end of the warm-up.")] = None,
     frozen: Annotated[int | None, typer.Option(min=0, help="The encoder's lowest layers, which stay.")] = None,
+    reserve: Annotated[
+        bool, typer.Option("--reserve", help="Leave a fifth of the documents to compilers that learn from it.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Of the questions, their atoms and the initial weights.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from what --out holds.")] = True,
@@ -153,7 +159,7 @@ def router(  # noqa: PLR0913, PLR0917 - one option each
     config = TokenRouterConfig(
         **_given(
             steps=steps, examples=examples, synthetic=synthetic, batch_size=batch_size, learning_rate=learning_rate,
-            frozen=frozen, seed=seed,
+            frozen=frozen, reserve=reserve, seed=seed,
         )
     )  # fmt: skip
     with progress() as show:

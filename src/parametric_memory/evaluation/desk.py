@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from parametric_memory.evaluation.datasets import Question
+from parametric_memory.evaluation.datasets import CorpusDocument, Question
 from parametric_memory.evaluation.metrics import score
 from parametric_memory.evaluation.systems import (
     SYSTEMS,
@@ -28,7 +28,6 @@ from parametric_memory.evaluation.systems import (
     Setting,
     exact_memory,
     holds_answer,
-    scope,
 )
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.types import Document
@@ -42,31 +41,29 @@ Row: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A dataset as it is asked: its questions, the documents that its memory holds, and the memory's folder.
-
-    ``documents`` are one question each that stands for its document.
-    """
+    """A dataset as it is asked: its questions, of what they are asked, what its memory holds, and where that is."""
 
     name: str
     questions: tuple[Question, ...]
-    documents: tuple[Question, ...]
+    setting: Setting
+    documents: tuple[CorpusDocument, ...]
     folder: Path
 
 
 class Desk:
     """Asks the questions of some sheets, all with the parts of one memory."""
 
-    def __init__(self, parts: ParametricMemory, sheets: Sequence[Sheet], setting: Setting) -> None:
+    def __init__(self, parts: ParametricMemory, sheets: Sequence[Sheet]) -> None:
         self.parts = parts
         self._sheets = {sheet.name: sheet for sheet in sheets}
-        self._setting: Setting = setting
         self._open: tuple[str, Library] | None = None
 
     def fill(self, sheet: str) -> tuple[int, int]:
         """Add a sheet's documents to its memory, those that are not there; return its documents and atoms."""
         memory = self.library(sheet).memory
-        for asked in self._sheets[sheet].documents:
-            document = Document.of(asked.document, source=asked.doc_id, title=asked.title, metadata=scope(asked))
+        for one in self._sheets[sheet].documents:
+            metadata = {"doc_id": one.doc_id}
+            document = Document.of(one.document, source=one.doc_id, title=one.title, metadata=metadata)
             for problem in memory.add(document)["errors"]:
                 logger.warning("evaluating %s: document %s: %s", sheet, problem["source"], problem["error"])
         held = memory.stats()
@@ -88,7 +85,7 @@ class Desk:
         if self._open is None or self._open[0] != sheet:
             self.close()
             memory = exact_memory(self.parts, self._sheets[sheet].folder)
-            self._open = sheet, Library(memory, setting=self._setting)
+            self._open = sheet, Library(memory, setting=self._sheets[sheet].setting)
         return self._open[1]
 
     def close(self) -> None:
@@ -107,7 +104,8 @@ def row(system: str, library: Library, question: Question, prediction: Predictio
     ranks = [rank for rank, seen in enumerate(prediction.evidence, 1) if place and seen.covers(place)]
     return {
         "dataset": question.dataset,
-        "doc_id": question.doc_id,
+        # Intervals are made of whole documents; a question that may be about any of them stands for itself.
+        "doc_id": question.id if question.anywhere else question.doc_id,
         "question": question.question,
         "answers": list(question.answers),
         "system": system,
@@ -134,7 +132,7 @@ _desks: list[Desk] = []
 
 @contextmanager
 def desk_in_process(
-    open_memory: OpenMemory, root: Path, sheets: Sequence[Sheet], setting: Setting, *, threads: int
+    open_memory: OpenMemory, root: Path, sheets: Sequence[Sheet], *, threads: int
 ) -> Iterator[Callable[..., Any]]:
     """Give the function that calls a method of a desk in a process of its own, by its name.
 
@@ -142,22 +140,21 @@ def desk_in_process(
         open_memory: Must survive pickling.
         root: Folder for the memory that the parts are taken from.
         sheets: All that may be asked.
-        setting: Of what a question is asked.
         threads: Of the process.
     """
-    made = (open_memory, root, tuple(sheets), setting, threads)
+    made = (open_memory, root, tuple(sheets), threads)
     pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_make_desk, initargs=made)
     with pool:
         yield lambda method, *given: pool.submit(_call, method, given).result()
         pool.submit(_call, "close", ()).result()
 
 
-def _make_desk(open_memory: OpenMemory, root: Path, sheets: tuple[Sheet, ...], setting: Setting, threads: int) -> None:
+def _make_desk(open_memory: OpenMemory, root: Path, sheets: tuple[Sheet, ...], threads: int) -> None:
     import torch
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    _desks.append(Desk(open_memory(root), sheets, setting))
+    _desks.append(Desk(open_memory(root), sheets))
 
 
 def _end_with_parent() -> None:
@@ -169,25 +166,3 @@ def _end_with_parent() -> None:
 
 def _call(method: str, given: Sequence[Any]) -> Any:
     return getattr(_desks[0], method)(*given)
-
-
-def sheets_of(
-    questions: Mapping[str, Sequence[Question]],
-    everything: Mapping[str, Sequence[Question]],
-    setting: Setting,
-    folders: Mapping[str, Path],
-) -> list[Sheet]:
-    """Return one sheet per dataset.
-
-    Args:
-        questions: What is asked, by dataset.
-        everything: All questions of each dataset: of all documents, if ``setting`` is ``corpus``.
-        setting: With ``own`` a memory holds the documents of the questions that are asked, with ``corpus`` all.
-        folders: Where each dataset's memory is, or will be.
-    """
-    made = []
-    for name, asked in questions.items():
-        held = everything[name] if setting == "corpus" else asked
-        documents = tuple({question.doc_id: question for question in held}.values())
-        made.append(Sheet(name, tuple(asked), documents, folders[name]))
-    return made

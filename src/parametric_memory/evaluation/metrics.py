@@ -1,8 +1,9 @@
 """Scores of answers, of refusing and of finding, as the field defines them.
 
 Texts are compared after the official normalisation of SQuAD: lower case, no punctuation, no articles, single spaces. A
-question that its document does not answer is answered rightly by abstaining or by saying nothing, and only so: whatever
-words a model says instead ("there is no such thing") count as wrong. Abstaining says nothing, also where it is wrong.
+question that its document does not answer is answered rightly by refusing, and only so: by abstaining, by saying
+nothing, or by saying no more than that it is not known (`REFUSALS`), whichever system does. Other words in place of an
+answer ("there is no such thing") count as wrong. Abstaining says nothing, also where it is wrong.
 """
 
 from __future__ import annotations
@@ -20,6 +21,25 @@ from scipy.stats import mannwhitneyu  # type: ignore[import-untyped]  # it has n
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+#: Answers that say no more than that it is not known, as `normalise` leaves them: the memory's words when it abstains,
+#: and what models are used to say.
+REFUSALS = frozenset(
+    {
+        "",
+        "i dont know",
+        "i do not know",
+        "dont know",
+        "unknown",
+        "not known",
+        "not mentioned",
+        "not stated",
+        "not specified",
+        "not provided",
+        "not given",
+        "no answer",
+        "unanswerable",
+    }
+)
 #: Places that are looked at, for the recall of a search.
 KS = (1, 2, 4, 8, 16)
 #: Points of a curve at most, besides its ends.
@@ -37,7 +57,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How well abstaining tells unanswerable questions from answerable ones; None where there was nothing to count.
+    """How well refusing tells unanswerable questions from answerable ones; None where there was nothing to count.
 
     ``precision`` is the share of unanswerable ones among the refused, ``recall`` the share of refused ones among the
     unanswerable.
@@ -109,9 +129,16 @@ def containment(prediction: str, answer: str) -> float:
     return float(f" {right} " in f" {predicted} ")
 
 
+def refuses(prediction: str) -> bool:
+    """Return whether an answer says nothing, or no more than that it is not known."""
+    # Normalising takes away the apostrophe of keyboards, not that of printers.
+    return normalise(prediction.replace("’", "'")) in REFUSALS
+
+
 def score(prediction: str, answers: Sequence[str]) -> Scores:
     """Return the scores of a prediction; it is empty if the system abstained, the answers are if there is none."""
-    answers = answers or [""]
+    if not answers:
+        prediction, answers = "" if refuses(prediction) else prediction, [""]
 
     def best(metric: Callable[[str, str], float]) -> float:
         return max(metric(prediction, answer) for answer in answers)

@@ -114,12 +114,14 @@ class ReadingChoice:
         few_shot: The best wording with examples.
         bm25: RAG by words.
         dense: RAG by keys.
+        reader: RAG by keys, read by the base model's reader.
     """
 
     zero_shot: Wording
     few_shot: Wording
     bm25: RagChoice
     dense: RagChoice
+    reader: RagChoice
 
 
 def reading_choice(fingerprint: str, prompt: PromptConfig) -> ReadingChoice:
@@ -138,7 +140,7 @@ def reading_choice(fingerprint: str, prompt: PromptConfig) -> ReadingChoice:
     )
     library = Wording.of(prompt)
     rag = RagChoice(library, passages=4, chunk_chars=400)
-    return ReadingChoice(zero_shot=library, few_shot=library, bm25=rag, dense=rag)
+    return ReadingChoice(zero_shot=library, few_shot=library, bm25=rag, dense=rag, reader=rag)
 
 
 def shipped_choice(fingerprint: str) -> Path | None:
@@ -172,6 +174,8 @@ def load_choice(path: Path) -> ReadingChoice:
             few_shot=wordings[chosen["few_shot"]["wording"]],
             bm25=rag("bm25"),
             dense=rag("dense"),
+            # A choice that was made without a reader: it reads what the base model does.
+            reader=rag("reader" if "reader" in chosen else "dense"),
         )
     except (OSError, ValueError, LookupError, TypeError) as error:
         if isinstance(error, ConfigError):

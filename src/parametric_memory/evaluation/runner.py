@@ -1,7 +1,7 @@
 """An evaluation from files of questions to a folder of results, in one call.
 
 The folder gets ``answers.jsonl`` (every answer, as it comes), ``results.json`` and ``report.md`` (the same figures, for
-programs and for people), ``timings.json`` (every measured time), ``settings.json``, and ``memories/`` (the compiled
+programs and for people), ``timings.json`` (the measured times), ``settings.json``, and ``memories/`` (the compiled
 documents; it may be removed). A run into the same folder with the same settings goes on where the last one stopped:
 answers that are there are not asked for again.
 """
@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,28 +21,17 @@ from typing import Any, TypeAlias, get_args
 
 import torch
 
-from parametric_memory import __version__
 from parametric_memory.errors import ConfigError
 from parametric_memory.evaluation.answers import AnswerFile
-from parametric_memory.evaluation.datasets import Question, dataset_name, read_questions, sample
-from parametric_memory.evaluation.desk import Desk, OpenMemory, Row, Sheet, desk_in_process, sheets_of
+from parametric_memory.evaluation.datasets import Question, corpus_documents, dataset_name, read_questions, sample
+from parametric_memory.evaluation.desk import Desk, OpenMemory, Row, Sheet, desk_in_process
 from parametric_memory.evaluation.jobs import Call, Job, work_through
 from parametric_memory.evaluation.machine import circumstances, command
 from parametric_memory.evaluation.report import figures, render, stated
-from parametric_memory.evaluation.systems import (
-    CHUNKED,
-    GENERATION,
-    READING,
-    SYSTEMS,
-    UNSEARCHED,
-    Library,
-    LibrarySystem,
-    Setting,
-    depends_on,
-)
+from parametric_memory.evaluation.signatures import dependencies, parts_of, signature, texts_of
+from parametric_memory.evaluation.systems import CHUNKED, SYSTEMS, UNSEARCHED, Library, LibrarySystem, Setting
 from parametric_memory.evaluation.timings import measure
 from parametric_memory.memory import ParametricMemory
-from parametric_memory.types import stable_id
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +62,8 @@ def evaluate(
         out: Folder for the results; made if it is not there.
         limit: Questions per dataset, sampled with the seed; None for all.
         seed: Of the sample.
-        setting: ``own``: a question is asked of the atoms of its own document; ``corpus``: of those of all documents
-            of its file.
+        setting: ``own``: a question is asked of the atoms of its own document, and of those of all documents of its
+            file if it names none; ``corpus``: always of all, also of documents that no question is about.
         timed: Questions per dataset that are also asked one at a time, the systems in turn, for the times; 0 for none.
         workers: Processes that answer side by side, each with a share of the threads. Several small ones beat one
             large one on a CPU; on a GPU leave it at one.
@@ -91,28 +80,31 @@ def evaluate(
     """
     paths, out, report = [Path(file) for file in files], Path(out), progress or _silent
     _check(paths, systems, limit, setting, timed, workers)
-    everything = {dataset_name(path): read_questions(path) for path in paths}
-    questions = {name: sample(rows, limit=limit, seed=seed) for name, rows in everything.items()}
+    questions = {path: sample(read_questions(path), limit=limit, seed=seed) for path in paths}
     out.mkdir(parents=True, exist_ok=True)
     opened = open_memory or _built_in
     with (
         TemporaryDirectory(prefix="pmem-eval-", ignore_cleanup_errors=True) as folder,
         opened(Path(folder) / "parts") as parts,
     ):
-        settings = _settings(parts, limit=limit, seed=seed, setting=setting, workers=workers)
-        hashes = {name: _hash(settings, asked) for name, asked in questions.items()}
-        signed = _signatures(settings, questions, {system: depends_on(system, parts) for system in systems})
-        asked = {"files": [str(path) for path in paths], "systems": list(systems)}
-        _write(out / "settings.json", settings | {"hashes": hashes} | asked | circumstances(parts))
-        folders = {name: out / "memories" / f"{name}-{hash_}" for name, hash_ in hashes.items()}
-        sheets = sheets_of(questions, everything, setting, folders)
+        # Sums of floats depend on the threads, in their last digits.
+        made_with = parts_of(parts) | {"threads": _threads(workers)}
+        settings = {"setting": setting, "limit": limit, "seed": seed, **made_with}
+        sheets = [_sheet(path, asked, setting, made_with, out / "memories") for path, asked in questions.items()]
+        signed = _signatures(parts, sheets, systems, _threads(workers))
+        signatures = _by_system(signed)
+        asked = {"files": [str(path) for path in paths], "systems": list(systems), "signatures": signatures}
+        _write(out / "settings.json", settings | asked | circumstances(parts))
         run = _Run(sheets, systems, AnswerFile(out / "answers.jsonl", signature=lambda *key: signed.get(key)), report)
-        with closing(Desk(parts, sheets, setting)) as desk:
-            with _calls(desk, workers, opened, Path(folder), sheets, setting) as calls:
+        with closing(Desk(parts, sheets)) as desk:
+            with _calls(desk, workers, opened, Path(folder), sheets) as calls:
                 run.go(calls)
             datasets = {
                 sheet.name: run.held[sheet.name]
-                | figures(run.rows(sheet), _timings(out / "timings.json", desk, sheet, systems, timed, report))
+                | figures(
+                    run.rows(sheet),
+                    _timings(out / "timings.json", desk, sheet, signatures[sheet.name], timed, report),
+                )
                 for sheet in sheets
             }
             answers = {sheet.name: run.rows(sheet) for sheet in sheets}
@@ -154,7 +146,7 @@ def _built_in(path: Path) -> ParametricMemory:
 
 @contextmanager
 def _calls(
-    desk: Desk, workers: int, open_memory: OpenMemory, folder: Path, sheets: Sequence[Sheet], setting: Setting
+    desk: Desk, workers: int, open_memory: OpenMemory, folder: Path, sheets: Sequence[Sheet]
 ) -> Iterator[list[Call]]:
     """Give one way to call a desk per worker: this process's, or those of processes beside it."""
     if workers == 1:
@@ -162,10 +154,7 @@ def _calls(
         return
     threads = _threads(workers)
     with ExitStack() as stack:
-        desks = [
-            desk_in_process(open_memory, folder / f"parts-{n}", sheets, setting, threads=threads)
-            for n in range(workers)
-        ]
+        desks = [desk_in_process(open_memory, folder / f"parts-{n}", sheets, threads=threads) for n in range(workers)]
         yield [stack.enter_context(one) for one in desks]
 
 
@@ -235,93 +224,70 @@ class _Run:
 
 
 def _timings(
-    path: Path, desk: Desk, sheet: Sheet, systems: Sequence[str], timed: int, report: Progress
+    path: Path, desk: Desk, sheet: Sheet, signatures: Mapping[str, list[str]], timed: int, report: Progress
 ) -> dict[str, list[float]]:
     """Return milliseconds by system, measured now unless one earlier run has measured all these systems together."""
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     asked = sheet.questions[:timed]
-    key = f"{sheet.folder.name}:{len(asked)}"
-    if not set(systems) <= set(measured.get(key, ())):
+    key = f"{sheet.name}:{len(asked)}"
+    known = measured.get(key, {})
+    if any(known.get(system, {}).get("settings") != signatures[system] for system in signatures):
         held = desk.library(sheet.name)
         with closing(Library(held.memory, setting=held.setting, remember=False)) as library:
-            compared = [LibrarySystem(system, library, SYSTEMS[system]) for system in systems]
-            measured[key] = measure(compared, asked, report)
+            ms = measure([LibrarySystem(system, library, SYSTEMS[system]) for system in signatures], asked, report)
+        measured[key] = known = {system: {"settings": signatures[system], "ms": ms[system]} for system in signatures}
         _write(path, measured)
-    return {name: measured[key][name] for name in systems}
+    return {system: known[system]["ms"] for system in signatures}
 
 
 # ---------------------------------------------------------------- what the figures hold for
 
 
-def _settings(memory: ParametricMemory, *, limit: int | None, seed: int, setting: str, workers: int) -> dict[str, Any]:
-    """Return all that answers of every system depend on, besides the questions (see `depends_on` for the rest)."""
-    model = getattr(memory.backend, "model", None)
-    return {
-        "setting": setting,
-        "limit": limit,
-        "seed": seed,
-        "base_model": memory.backend.base_model,
-        "base_fingerprint": memory.backend.fingerprint,
-        "compiler": memory.compiler.name,
-        "token_router": memory.token_router.name if memory.token_router else None,
-        "key_encoder": memory.key_encoder.name,
-        "dtype": str(getattr(model, "dtype", "")),
-        "threads": _threads(workers),  # sums of floats depend on it, in their last digits
-        "prompt": asdict(memory.prompt),
-        "generation": asdict(GENERATION),
-        "config": {name: asdict(memory.config)[name] for name in ("ingest", "routing", "max_rank", "unknown")},
-        "version": __version__,
-    }
+def _sheet(path: Path, asked: Sequence[Question], setting: Setting, made_with: Mapping[str, Any], root: Path) -> Sheet:
+    """Return a file's questions as they are asked; their memory is found by what it holds, and what made it."""
+    name = dataset_name(path)
+    everywhere = setting == "corpus" or any(question.anywhere for question in asked)
+    documents = tuple(corpus_documents(path if everywhere else asked))
+    folder = root / f"{name}-{signature(made_with, *texts_of(documents))}"
+    return Sheet(name, tuple(asked), "corpus" if everywhere else "own", documents, folder)
+
+
+def _signatures(
+    parts: ParametricMemory, sheets: Sequence[Sheet], systems: Sequence[str], threads: int
+) -> dict[tuple[str, str, str], str]:
+    """Return by dataset, system and question what tells answers apart that may differ, if only in the last digits.
+
+    Questions that are asked together share a signature, which knows no others; where nothing is searched, it knows no
+    documents but theirs. So a larger sample goes on from a smaller one wherever the same is searched, or nothing.
+    """
+    made_with = {system: dependencies(system, parts) | {"threads": threads} for system in systems}
+    signed: dict[tuple[str, str, str], str] = {}
+    for sheet in sheets:
+        searched = signature({"setting": sheet.setting}, *texts_of(sheet.documents))
+        for system in systems:
+            around = () if system in UNSEARCHED else (searched,)
+            for batch in _batches(sheet.questions):
+                made = signature(made_with[system], *texts_of(batch), *around)
+                signed |= {(sheet.name, system, question.id): made for question in batch}
+    return signed
+
+
+def _by_system(signed: Mapping[tuple[str, str, str], str]) -> dict[str, dict[str, list[str]]]:
+    """Return the signatures by dataset and system, each once."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for (dataset, system, _), made in signed.items():
+        known = found.setdefault(dataset, {}).setdefault(system, [])
+        if made not in known:
+            known.append(made)
+    return found
 
 
 def _batches(questions: Sequence[Question]) -> list[Sequence[Question]]:
     return [questions[begin : begin + TOGETHER] for begin in range(0, len(questions), TOGETHER)]
 
 
-def _signatures(
-    settings: Mapping[str, Any], questions: Mapping[str, Sequence[Question]], systems: Mapping[str, str]
-) -> dict[tuple[str, str, str], str]:
-    """Return the signature of every answer, by dataset, system and question.
-
-    Args:
-        settings: All that answers depend on, besides the questions.
-        questions: By dataset.
-        systems: By name, what their answers depend on beside that.
-    """
-    signed: dict[tuple[str, str, str], str] = {}
-    for name, asked in questions.items():
-        for system, more in systems.items():
-            for batch in _batches(asked):
-                signature = _signature(system, settings, asked, batch, more)
-                signed |= {(name, system, question.id): signature for question in batch}
-    return signed
-
-
-def _signature(
-    system: str, settings: Mapping[str, Any], asked: Sequence[Question], batch: Sequence[Question], more: str
-) -> str:
-    """Return what tells answers apart that may differ, if only in the last digits of a score.
-
-    Who only reads, asks no compiler and no router; who searches nothing, is the same whatever else is asked or stored,
-    so that a larger sample goes on from a smaller one.
-    """
-    concerning = dict(settings)
-    if system in READING:
-        concerning |= {"compiler": None, "token_router": None, "config": {"ingest": settings["config"]["ingest"]}}
-    if system in UNSEARCHED:
-        asked = batch
-        concerning |= {"limit": None, "seed": None, "setting": None}
-    return stable_id(_hash(concerning, asked), more)[:16]
-
-
 def _threads(workers: int) -> int:
     return max(1, torch.get_num_threads() // workers)
-
-
-def _hash(settings: Mapping[str, Any], questions: Sequence[Question]) -> str:
-    """Return what tells answers of other settings, or to other questions, apart."""
-    asked = [part for question in questions for part in (question.id, question.title, question.document)]
-    return stable_id(json.dumps(settings, sort_keys=True), *asked)[:16]
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:

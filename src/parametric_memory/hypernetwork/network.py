@@ -242,7 +242,8 @@ class AtomHypernetwork(nn.Module):
         inside, starting = gates.inside.exp(), gates.start[:, :-1].exp()
         # "None of these" is in the maximum: if nothing answers, every gate closes.
         relative = inside[:, :-1] / inside.amax(dim=1, keepdim=True)
-        floor = torch.sigmoid(self.floor) * float(self.config.floored)
+        # What a token router found may lie on another device than the network.
+        floor = (torch.sigmoid(self.floor) * float(self.config.floored)).to(inside.device)
         answered = 1 - inside[:, -1:]
         continuing = answered * (floor + (1 - floor) * relative)
         if not self.config.gated:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from parametric_memory.errors import IngestError, StoreError
 from parametric_memory.store import Receipt
+from parametric_memory.store.filters import canonical
 from parametric_memory.types import Atom, Document
 
 if TYPE_CHECKING:
@@ -21,7 +24,13 @@ Progress: TypeAlias = Callable[[Document, int, int], None]
 
 
 def add_document(memory: ParametricMemory, document: Document, progress: Progress | None) -> list[dict[str, Any]]:
-    """Bring a memory up to date with a document; return one event per atom (see `ParametricMemory.add`)."""
+    """Bring a memory up to date with a document; return one event per atom (see `ParametricMemory.add`).
+
+    Raises:
+        IngestError: If the document cannot be extracted, compiled, or kept with the id and the metadata that it has.
+        StoreError: If it is there already, with another scope, or changes again and again meanwhile.
+    """
+    _refuse_unstorable(document)
     if memory.store.unchanged(document):
         return [event(atom, "NONE") for atom in memory.store.atoms_of(document.id)]
     atoms = memory.extract(document)
@@ -35,12 +44,24 @@ def add_document(memory: ParametricMemory, document: Document, progress: Progres
         if progress:
             progress(document, done, len(atoms))
     logger.info("added %s: %s", document.source or document.id, Counter(events.values()))
-    return [event(known[id_], happened) for id_, happened in events.items()]
+    # Another writer may have stored a version of the document meanwhile: what of it is deleted was never known here.
+    return [event(known[id_], happened) for id_, happened in events.items() if id_ in known]
 
 
 def event(atom: Atom, happened: str) -> dict[str, Any]:
     """Return what happened to an atom, in the shape that memory libraries share."""
     return {"id": atom.id, "memory": atom.statement, "event": happened, "source": atom.source}
+
+
+def _refuse_unstorable(document: Document) -> None:
+    try:
+        for kept in (document.id, *starmap(canonical, document.metadata.items())):
+            kept.encode()
+    except ValueError as error:
+        raise IngestError(
+            f"adding {document.source or document.id!r}: {error}; correct the document's id or metadata",
+            document_id=document.id,
+        ) from error
 
 
 def _put_in_parts(memory: ParametricMemory, document: Document, atoms: Sequence[Atom]) -> Iterator[tuple[Receipt, int]]:
@@ -50,8 +71,24 @@ def _put_in_parts(memory: ParametricMemory, document: Document, atoms: Sequence[
     for part in _parts(new):
         missing -= {atom.id for atom in part}
         there = [atom for atom in atoms if atom.id not in missing]
-        keys, codes = memory.encode_keys(part), memory.compile(part)
-        yield memory.store.put(document, there, keys, codes, complete=not missing), len(there)
+        yield _put(memory, document, there, complete=not missing), len(there)
+
+
+def _put(memory: ParametricMemory, document: Document, atoms: Sequence[Atom], *, complete: bool) -> Receipt:
+    """Compile and store what is missing of these atoms now: since the last part another writer may have taken some."""
+    missing = set(memory.store.missing(document, atoms))
+    new = [atom for atom in atoms if atom.id in missing]
+    keys, codes = memory.encode_keys(new), memory.compile(new)
+    try:
+        return memory.store.put(document, atoms, keys, codes, complete=complete)
+    except StoreError:
+        taken = set(memory.store.missing(document, atoms)) - missing
+        if not taken:
+            raise
+        # Another version of the document was stored while this one was compiled.
+        again = [atom for atom in atoms if atom.id in taken]
+        keys, codes = keys + memory.encode_keys(again), codes + memory.compile(again)
+        return memory.store.put(document, atoms, keys, codes, complete=complete)
 
 
 def _parts(atoms: Sequence[Atom]) -> Iterator[list[Atom]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import TypeVar, get_args
 
 from parametric_memory.config import Fallback, MemoryConfig, Mode
-from parametric_memory.errors import AbstainedError
+from parametric_memory.errors import AbstainedError, AtomNotFoundError, DocumentNotFoundError, StoreError
+from parametric_memory.store import AtomStore
 from parametric_memory.types import (
     Answer,
     Candidate,
@@ -19,7 +20,13 @@ from parametric_memory.types import (
     Document,
     Route,
     RoutedAtom,
+    Usage,
 )
+
+Made = TypeVar("Made")
+
+#: How often a route is read, if what it stands on changes every time meanwhile.
+_READINGS = 4
 
 FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -40,6 +47,15 @@ class Stopwatch:
         finally:
             self.stages[stage] = self.stages.get(stage, 0.0) + (time.perf_counter() - began) * 1000
 
+    def over(self, stage: str, pieces: Iterator[str]) -> Iterator[str]:
+        """Yield the pieces; what they take to come is the stage's, what is done with them is not."""
+        while True:
+            with self(stage):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -59,11 +75,16 @@ class Prepared:
 class AnswerStream:
     """An answer while it is written: iterate over its pieces; `answer` holds the whole afterwards.
 
-    The route and its citations are known from the start.
+    The route and its citations are known from the start. Its tokens are counted in its text: the one that ends an
+    answer is not among them.
     """
 
-    def __init__(self, pieces: Iterator[str], answer: Answer) -> None:
-        self._pieces, self._answer = pieces, answer
+    def __init__(self, pieces: Iterator[str], answer: Answer, *, usage: Callable[[str], Usage] | None = None) -> None:
+        """Take the pieces, the answer without its text, and what says how many tokens a text took; None: none at all.
+
+        The answer's timings may go on changing while pieces are made.
+        """
+        self._pieces, self._answer, self._usage = pieces, answer, usage
         self._text: list[str] = []
 
     @property
@@ -79,12 +100,38 @@ class AnswerStream:
     @property
     def answer(self) -> Answer:
         """The answer as far as it is written."""
-        return replace(self._answer, text="".join(self._text).strip())
+        text = "".join(self._text)
+        usage = self._usage(text) if self._usage else self._answer.usage
+        return replace(self._answer, text=text.strip(), usage=usage, timings=dict(self._answer.timings))
 
     def __iter__(self) -> Iterator[str]:
         for piece in self._pieces:
             self._text.append(piece)
             yield piece
+
+
+def undisturbed(store: AtomStore, read: Callable[[], Made], route_of: Callable[[Made], Route]) -> Made:
+    """Return what several looks into a store make, as if nobody wrote between them: else it is read again.
+
+    Writes that leave the route's atoms as they were do not count.
+
+    Raises:
+        StoreError: If these change again and again.
+    """
+    for _ in range(_READINGS):
+        version = store.version
+        try:
+            made = read()
+            if store.version == version or all(store.get(r.atom.id) == r.atom for r in route_of(made).selected):
+                return made
+        except (AtomNotFoundError, DocumentNotFoundError):
+            # Where nobody wrote, it is the store that is damaged.
+            if store.version == version:
+                raise
+    raise StoreError(
+        f"reading what answers a question: it was changed {_READINGS} times while it was read; ask again, or let the "
+        "writers finish first"
+    )
 
 
 def said_instead(route: Route, config: MemoryConfig, fallback: Fallback | None) -> str | None:

@@ -254,11 +254,10 @@ def labelled(questions: Iterable[Labelled]) -> Iterator[LabelledQuestion]:
     for number, one in enumerate(questions, 1):
         if isinstance(one, LabelledQuestion):
             yield one
-        elif isinstance(one, Mapping):
-            yield _of_record(one, f"calibrating, question {number}")
         else:
-            question, answerable = one
-            yield LabelledQuestion(question, answerable)
+            is_pair = isinstance(one, tuple | list) and len(one) == 2
+            record = dict(zip(("question", "answerable"), one, strict=True)) if is_pair else one
+            yield _of_record(record, f"calibrating, question {number}")
 
 
 _REST: Mapping[str, Any] = {

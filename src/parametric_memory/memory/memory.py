@@ -8,6 +8,7 @@ Every arrow is a public method, so that one can stop, look, change, and go on.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,8 +20,8 @@ from typing import Any, Self, TypeAlias
 from parametric_memory.adapters import compose
 from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
 from parametric_memory.config import Fallback, GenerationConfig, MemoryConfig, Mode, PromptConfig
-from parametric_memory.conversation import Resolve, standalone_question
-from parametric_memory.errors import CompilationError, ExtractionError, IngestError
+from parametric_memory.conversation import Resolve, count, standalone_question
+from parametric_memory.errors import IngestError
 from parametric_memory.ingest import extract_document
 from parametric_memory.memory.adding import Progress, add_document, event
 from parametric_memory.memory.answers import (
@@ -31,6 +32,7 @@ from parametric_memory.memory.answers import (
     best_first,
     citation,
     said_instead,
+    undisturbed,
     with_scores,
 )
 from parametric_memory.memory.calibrating import (
@@ -59,6 +61,7 @@ from parametric_memory.routing import SentenceTransformerEncoder
 from parametric_memory.routing.courtesy import without_courtesy
 from parametric_memory.routing.hops import join, next_question
 from parametric_memory.store import AtomStore, Stats
+from parametric_memory.store.rows import plain
 from parametric_memory.types import (
     Answer,
     Atom,
@@ -241,19 +244,21 @@ class ParametricMemory:
             that could not be read or compiled.
 
         Raises:
+            StoreError: If a document of the same id is there already, with another user_id, agent_id or run_id.
             StoreLockedError: If another process is writing to the memory for too long.
             UnreadableDocumentError: If `content` is a single text or file that cannot be read.
+            ValueError: If a value of `metadata` is not a string, a bool or a finite number.
         """
-        scope = _filters(None, user_id=user_id, agent_id=agent_id, run_id=run_id)
+        given = plain(_filters(metadata, user_id=user_id, agent_id=agent_id, run_id=run_id))
         results: list[dict[str, Any]] = []
         errors: list[dict[str, str]] = []
-        for document in self.read(content, metadata={**(metadata or {}), **scope}):
+        for document in self.read(content, metadata=given):
             if isinstance(document, IngestError):
                 errors.append({"source": getattr(document, "source", ""), "error": str(document)})
                 continue
             try:
                 events = add_document(self, document, progress)
-            except (ExtractionError, CompilationError) as error:
+            except IngestError as error:
                 # One document's trouble is not the others'; what of it was stored stays, and adding it again goes on.
                 errors.append({"source": document.source, "error": str(error)})
                 continue
@@ -263,7 +268,7 @@ class ParametricMemory:
         return {"results": results, "errors": errors}
 
     def read(self, content: Any, *, metadata: Metadata | None = None) -> Iterator[Document | IngestError]:
-        """Yield the documents in `content`; a file of a folder that cannot be read yields its error instead."""
+        """Yield the documents in `content`; one of several that cannot be read yields its error instead."""
         return documents_of(content, metadata=metadata or {}, config=self.config.ingest)
 
     def extract(self, document: Document) -> list[Atom]:
@@ -319,6 +324,7 @@ class ParametricMemory:
             ValueError: If the mode or the fallback is unknown, or the question empty.
             ConfigError: If `abstain_at` is given and the memory was not calibrated for it.
             AbstainedError: If nothing answers and the fallback is ``raise``.
+            StoreError: If what answers is changed again and again meanwhile.
             GenerationError: If the base model fails.
         """
         scope = _filters(filters, user_id=user_id, agent_id=agent_id, run_id=run_id)
@@ -356,10 +362,17 @@ class ParametricMemory:
         )
         if prepared.said is not None:
             return AnswerStream(iter([prepared.said]), prepared.answer)
+        watch = Stopwatch(prepared.answer.timings)
         pieces = self.backend.stream(
             prepared.conversation, adapter=prepared.adapter, config=generation or self.config.generation
         )
-        return AnswerStream(pieces, prepared.answer)
+
+        def usage(text: str) -> Usage:
+            knowledge = prepared.answer.usage.knowledge_tokens
+            return Usage(count(self.backend, prepared.conversation), self.backend.count_tokens(text), knowledge)
+
+        answer = replace(prepared.answer, timings=watch.stages)
+        return AnswerStream(watch.over("generate", pieces), answer, usage=usage)
 
     def prepare(
         self,
@@ -378,6 +391,7 @@ class ParametricMemory:
             ValueError: If the mode or the fallback is unknown, or the question empty.
             ConfigError: If `abstain_at` is given and the memory was not calibrated for it.
             AbstainedError: If nothing answers and the fallback is ``raise``.
+            StoreError: If what answers is changed again and again meanwhile.
         """
         watch = Stopwatch()
         asked = self.standalone(question, history)
@@ -395,11 +409,15 @@ class ParametricMemory:
         **scope: str | None,
     ) -> Route:
         """Return the route of a question, gates, scores and times included, and stop before any adapter is made."""
-        watch, asked = Stopwatch(), self.standalone(question, history)
-        route, found = self._find(asked, _filters(filters, **scope), watch, abstain_at)
-        with watch("gate"):
-            route = self.gate(asked, route)
-        return replace(with_scores(route, found), timings=watch.stages)
+        watch, asked, wanted = Stopwatch(), self.standalone(question, history), _filters(filters, **scope)
+
+        def read() -> Route:
+            route, found = self._find(asked, wanted, watch, abstain_at)
+            with watch("gate"):
+                route = self.gate(asked, route)
+            return with_scores(route, found)
+
+        return replace(undisturbed(self.store, read, lambda route: route), timings=watch.stages)
 
     def standalone(self, question: str, history: Sequence[Message] = ()) -> str:
         """Return what a question means in full, given the turns before it (see `resolve`)."""
@@ -526,6 +544,16 @@ class ParametricMemory:
         if mode == "closed_book" or self._disabled.get():
             empty = Answer("", Route(question, ()), Usage(0, 0), mode="closed_book")
             return empty, self.prompt.conversation(question), None
+        return undisturbed(
+            self.store,
+            lambda: self._draft(question, mode, filters, watch, abstain_at),
+            lambda draft: draft[0].route,
+        )
+
+    def _draft(
+        self, question: str, mode: Mode, filters: Filters, watch: Stopwatch, abstain_at: float | None
+    ) -> tuple[Answer, Conversation, ComposedAdapter | None]:
+        """Do what `_prepare` does once the question is to be looked up; every step looks into the store anew."""
         route, _ = self._find(question, filters, watch, abstain_at)
         if mode == "in_context":
             route = replace(route, selected=tuple(best_first(route, self.config.routing.max_atoms)), abstained=False)
@@ -650,7 +678,13 @@ class ParametricMemory:
 
         Returns:
             A receipt: ``deleted`` ids, ``files_scanned``, and ``residuals``, which is empty if nothing was found.
+
+        Raises:
+            TypeError: If `ids` is one string: its letters are no ids.
+            ValueError: If nothing narrows it down: to remove everything, use `reset`.
         """
+        if isinstance(ids, str):
+            raise TypeError(f"erasing {ids!r}: ids takes several, and this is one string; pass ids=[{ids!r}]")
         wanted = _filters(filters, **scope)
         if not wanted and not ids:
             raise ValueError("erase needs ids or a filter, such as user_id=…; to remove everything, use reset()")
@@ -730,5 +764,17 @@ class ParametricMemory:
 
 
 def _filters(filters: Filters | None, **scope: str | None) -> dict[str, Any]:
-    """Return filters with the scope keys that were given."""
-    return {**(filters or {}), **{key: value for key, value in scope.items() if value is not None}}
+    """Return filters, or metadata, with the scope keys that were given.
+
+    Raises:
+        ValueError: If a value holds half a character, which nothing that is stored does.
+    """
+    wanted = {**(filters or {}), **{key: value for key, value in scope.items() if value is not None}}
+    try:
+        json.dumps(wanted, ensure_ascii=False, default=repr).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"reading the metadata or filters {list(wanted)}: there is half a character (a lone surrogate) in them, "
+            "which can be neither stored nor found; decode what they come from again"
+        ) from error
+    return wanted

@@ -14,6 +14,7 @@ import uuid
 import weakref
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -112,7 +113,8 @@ class AtomStore:
         except BaseException:
             database.close()
             raise
-        return cls(path, database, manifest, config)
+        # Codes are loaded where the base model is now, not where it was when the store was made.
+        return cls(path, database, replace(manifest, spec=spec), config)
 
     @staticmethod
     def inspect(path: Path) -> Manifest:
@@ -318,7 +320,10 @@ class AtomStore:
     # -- deleting ----------------------------------------------------------------------------------------------
 
     def delete(self, atom_ids: Collection[str]) -> Receipt:
-        """Delete atoms, and documents that have none left; unknown ids are ignored: see `Receipt.deleted`."""
+        """Delete atoms, and documents that have none left; unknown ids are ignored: see `Receipt.deleted`.
+
+        A document that keeps other atoms keeps its text with the deleted sentences blanked, until it is put again.
+        """
         return self._delete(atom_ids=atom_ids)
 
     def delete_document(self, document_id: str) -> Receipt:
@@ -362,8 +367,7 @@ class AtomStore:
         if not atom_ids:
             _not_empty(filters or {})
         self._check_open()
-        self._index.claim()
-        with self._lock.hold(self._config.lock_timeout_s):
+        with self._lock.hold(self._config.lock_timeout_s), self._index.claimed():
             with self._database.write() as connection:
                 subject = erasure.subject_of(connection, atom_ids=atom_ids, filters=filters)
                 erased = erasure.erase_rows(connection, subject, filters)
@@ -413,6 +417,8 @@ class AtomStore:
             if not subject.document_ids and not queries.read_atoms_by_id(connection, list(subject.atom_ids)):
                 return Receipt(changes.version_of(connection), unchanged=True)
             version = changes.next_version(connection)
+            # Where a sentence stood is forgotten with its atom: an erasure could not blank it any more.
+            erasure.blank(connection, subject.atom_ids, subject.document_ids)
             deleted = changes.delete_atoms(connection, subject.atom_ids, version)
             deleted += changes.delete_documents(connection, subject.document_ids, version)
             receipt = Receipt(version, deleted=tuple(deleted))

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Table, delete, exists, insert, select, update
 from parametric_memory.errors import AtomNotFoundError, StoreError
 from parametric_memory.store import rows, schema
 from parametric_memory.store.database import batches
-from parametric_memory.store.filters import metadata_rows
+from parametric_memory.store.filters import canonical, metadata_rows
 from parametric_memory.store.records import Change, Receipt
 from parametric_memory.store.rows import Values
-from parametric_memory.types import Atom, Document
+from parametric_memory.types import SCOPE_KEYS, Atom, Document, Metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,16 @@ def replace_document(connection: Connection, document: Document, atoms: Sequence
     """Store a document and its atoms in place of what was stored under its id.
 
     Raises:
-        StoreError: If an atom that is new or changed comes without key or code.
+        StoreError: If an atom that is new or changed comes without key or code, or the stored document is another
+            user's, agent's or run's.
     """
+    columns = select(schema.documents.c.hash, schema.documents.c.metadata)
+    known = connection.execute(columns.where(schema.documents.c.id == document.id)).first()
+    if known is not None:
+        _refuse_stranger(document, known.metadata)
     given = {atom.id: rows.atom_values(atom) for atom in atoms}
     stored = stored_atoms(connection, document.id)
     difference = _difference(connection, given, stored, compiled)
-    known = connection.execute(select(schema.documents.c.hash).where(schema.documents.c.id == document.id)).first()
     same_document = known is not None and known.hash == rows.document_hash(document)
     if same_document and not (difference.added or difference.updated or difference.moved or difference.deleted):
         return Receipt(version_of(connection), kept=tuple(difference.kept), unchanged=True)
@@ -164,6 +168,18 @@ def forget_hashes(connection: Connection, document_ids: Collection[str]) -> None
         connection.execute(update(schema.documents).where(schema.documents.c.id.in_(batch)).values(hash=None))
 
 
+def _refuse_stranger(document: Document, stored: Metadata) -> None:
+    """Refuse a document in place of one that is somebody else's, whoever made the id that both have."""
+    new, old = (
+        [canonical(key, of[key]) if key in of else None for key in SCOPE_KEYS] for of in (document.metadata, stored)
+    )
+    if new != old:
+        raise StoreError(
+            f"storing document {document.id}: there is one of this id with another {' or '.join(SCOPE_KEYS)}; give "
+            "this one an id of its own, or delete the other first"
+        )
+
+
 def _difference(
     connection: Connection, given: Mapping[str, Values], stored: Mapping[str, Values], compiled: Compiled
 ) -> _Difference:
@@ -263,7 +279,7 @@ def _log(
             "change": str(change),
             "old": old,
             "new": new,
-            "metadata": values["metadata"],
+            "metadata": {"kind": values["kind"], "source": values["source"], **values["metadata"]},
             "time": now,
         }
         for values, old, new in atoms

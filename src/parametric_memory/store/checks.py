@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, Table, func, select
 
-from parametric_memory.errors import StoreError
+from parametric_memory.errors import StoreError, StoreLockedError
 from parametric_memory.protocols import KeyIndex
 from parametric_memory.store import rows, schema
 from parametric_memory.store.database import Database
@@ -34,11 +34,17 @@ def database_problems(connection: Connection, dim: int) -> Iterator[str]:
 
 
 def lexical_problems(database: Database) -> Iterator[str]:
-    """Yield whether the full-text index and the statements disagree."""
+    """Yield whether the full-text index and the statements disagree.
+
+    Raises:
+        StoreLockedError: If another process keeps writing: nothing is known then.
+    """
     try:
         with database.write() as connection:
             # Its name notwithstanding, FTS5's check is an INSERT that stores nothing.
             connection.exec_driver_sql("INSERT INTO statements (statements, rank) VALUES ('integrity-check', 1)")
+    except StoreLockedError:
+        raise
     except StoreError as error:
         yield f"full-text index: it disagrees with the statements ({error.__cause__}); call rebuild_index()"
 

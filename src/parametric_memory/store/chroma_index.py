@@ -58,7 +58,8 @@ class ChromaIndex:
             return self._query(vector, min(k, len(wanted)), wanted)
         except InternalError:
             # Chroma fails on ids that it does not have. Asking first would double the time of every search.
-            known = self._collection.get(ids=wanted, include=[])["ids"]
+            found = (self._collection.get(ids=list(batch), include=[])["ids"] for batch in self._batches(wanted))
+            known = [id_ for ids in found for id_ in ids]
             if len(known) == len(wanted):
                 raise
             return self._query(vector, min(k, len(known)), known) if known else []

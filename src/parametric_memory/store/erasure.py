@@ -7,26 +7,37 @@ sentences blanked, character for character, so that the other citations still st
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Text, cast, func, null, or_, select, update
+from sqlalchemy import Connection, Text, cast, null, select, update
 
 from parametric_memory.store import changes, queries, schema
 from parametric_memory.store.database import Database, batches
 from parametric_memory.store.filters import Filters, matches
 from parametric_memory.store.lexical import rebuild_lexical
 from parametric_memory.store.records import Erasure
-from parametric_memory.store.residue import pieces, scan, vector_pieces
+from parametric_memory.store.residue import held, pieces, scan, stretches, vector_pieces
+
+#: Rows read at a time where they are searched for what was erased.
+_CHUNK = 100
+
+#: Where text stands that may say again what was erased.
+_TEXTS = {
+    schema.documents: ("text", "title", "source", "metadata"),
+    schema.atoms: ("statement", "text", "context", "source", "metadata"),
+    schema.history: ("old", "new"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What a transaction erased: atom ids, and the pieces of text and keys that must not be found any more."""
+    """What a transaction erased: atom ids, and the texts and keys that must not be found any more."""
 
     atom_ids: tuple[str, ...]
-    texts: frozenset[bytes]
+    texts: frozenset[str]
     vectors: frozenset[bytes]
 
 
@@ -50,48 +61,44 @@ def subject_of(connection: Connection, *, atom_ids: Collection[str] = (), filter
 
 def erase_rows(connection: Connection, subject: Subject, filters: Filters | None) -> Erased:
     """Delete the subject's rows, blank its sentences in texts that stay, and take its statements out of the history."""
-    of_documents = select(schema.atoms.c.id).where(schema.atoms.c.document_id.in_(list(subject.document_ids)))
-    atom_ids = sorted(subject.atom_ids | set(connection.scalars(of_documents)))
+    meant = set(subject.atom_ids)
+    for batch in batches(sorted(subject.document_ids)):
+        meant.update(connection.scalars(select(schema.atoms.c.id).where(schema.atoms.c.document_id.in_(batch))))
+    atom_ids = sorted(meant)
     texts = _texts_of(connection, atom_ids, subject.document_ids)
     vectors = queries.read_vectors(connection, atom_ids)
     version = changes.next_version(connection)
-    _blank(connection, atom_ids, subject.document_ids)
+    blank(connection, atom_ids, subject.document_ids)
     deleted = changes.delete_atoms(connection, atom_ids, version)
     changes.delete_documents(connection, subject.document_ids, version)
     texts |= _forget_history(connection, {*atom_ids}, subject.document_ids, filters)
     rebuild_lexical(connection)
-    return Erased(
-        tuple(deleted),
-        frozenset(piece for text in texts for piece in pieces(text)),
-        frozenset(piece for vector in vectors.values() for piece in vector_pieces(vector)),
-    )
+    return Erased(tuple(deleted), frozenset(texts), frozenset(vectors.values()))
 
 
 def prove(database: Database, folder: Path, erased: Erased) -> Erasure:
     """Search all files of the folder for what was erased."""
-    files, found = scan(folder, erased.texts | erased.vectors)
-    residuals, shared = [], []
+    of_texts = {piece for text in erased.texts for piece in pieces(text)}
+    of_keys = {piece for vector in erased.vectors for piece in vector_pieces(vector)}
+    files, found = scan(folder, of_texts | of_keys)
     with database.read() as connection:
-        for piece, places in sorted(found.items()):
-            what = piece.decode(errors="replace") if piece in erased.texts else "part of a key"
-            if _lives(connection, piece, is_text=piece in erased.texts):
-                shared.append(what)
-            else:
-                residuals.append(f"{', '.join(sorted(places))}: {what}")
-    return Erasure(erased.atom_ids, files, tuple(residuals), tuple(shared))
+        alive = held(_live_rows(connection), found) if found else set()
+    left: dict[str, set[bytes]] = defaultdict(set)
+    for piece in found.keys() - alive:
+        left[", ".join(sorted(found[piece]))].add(piece)
+
+    def shown(some: set[bytes]) -> list[str]:
+        return stretches(erased.texts, some) + ["part of a key"] * bool(some & of_keys)
+
+    residuals = [f"{places}: {what}" for places in sorted(left) for what in shown(left[places])]
+    return Erasure(erased.atom_ids, files, tuple(residuals), tuple(shown(alive)))
 
 
-def _texts_of(connection: Connection, atom_ids: Iterable[str], document_ids: Collection[str]) -> set[str]:
-    texts: set[str] = set()
-    for atom in queries.read_atoms_by_id(connection, list(atom_ids)).values():
-        texts |= {atom.statement, atom.text}
-    for batch in batches(list(document_ids)):
-        texts.update(connection.scalars(select(schema.documents.c.text).where(schema.documents.c.id.in_(batch))))
-    return texts
+def blank(connection: Connection, atom_ids: Collection[str], document_ids: Collection[str]) -> None:
+    """Replace the characters that atoms cite with spaces, in all their documents but those of `document_ids`.
 
-
-def _blank(connection: Connection, atom_ids: Collection[str], document_ids: Collection[str]) -> None:
-    """Replace the atoms' characters with spaces in the documents that stay."""
+    What other atoms cite of the same characters is gone with them; their statements and all other citations stay.
+    """
     spans: dict[str, list[tuple[int, int]]] = {}
     for atom in queries.read_atoms_by_id(connection, list(atom_ids)).values():
         if atom.document_id not in document_ids:
@@ -103,38 +110,44 @@ def _blank(connection: Connection, atom_ids: Collection[str], document_ids: Coll
         connection.execute(update(schema.documents).where(schema.documents.c.id == document_id).values(text=text))
 
 
-def _forget_history(
-    connection: Connection, atom_ids: Collection[str], document_ids: Collection[str], filters: Filters | None
-) -> set[str]:
-    """Take the subject's statements out of the history, also those of atoms deleted long ago; return them."""
+def _texts_of(connection: Connection, atom_ids: Iterable[str], document_ids: Collection[str]) -> set[str]:
     texts: set[str] = set()
-    events: list[int] = []
-    for row in connection.execute(select(schema.history).where(schema.history.c.metadata.is_not(null()))):
-        own = {**(row.metadata or {}), "document_id": row.document_id}
-        if row.atom_id in atom_ids or row.document_id in document_ids or (filters and matches(own, filters)):
-            texts.update(text for text in (row.old, row.new) if text)
-            events.append(row.id)
-    for batch in batches(events):
-        gone = update(schema.history).where(schema.history.c.id.in_(batch))
-        connection.execute(gone.values(old=None, new=None, metadata=None))
+    for atom in queries.read_atoms_by_id(connection, list(atom_ids)).values():
+        texts |= {atom.statement, atom.text}
+    for batch in batches(list(document_ids)):
+        texts.update(connection.scalars(select(schema.documents.c.text).where(schema.documents.c.id.in_(batch))))
     return texts
 
 
-def _lives(connection: Connection, piece: bytes, *, is_text: bool) -> bool:
-    """Whether a row that was not erased holds the piece."""
-    if not is_text:
-        return (
-            connection.scalar(select(schema.keys.c.atom_id).where(func.instr(schema.keys.c.vector, piece) > 0))
-            is not None
+def _forget_history(
+    connection: Connection, atom_ids: Collection[str], document_ids: Collection[str], filters: Filters | None
+) -> set[str]:
+    """Take the subject's statements out of the history, also those of atoms deleted long ago; return them.
+
+    Events count for the atom, not for themselves: when it was added it may not have had the tag that is erased.
+    """
+    events = select(schema.history).where(schema.history.c.metadata.is_not(null()))
+    meant = set(atom_ids)
+    for row in connection.execute(events):
+        own = {**row.metadata, "document_id": row.document_id}
+        if row.document_id in document_ids or (filters and matches(own, filters)):
+            meant.add(row.atom_id)
+    texts: set[str] = set()
+    for batch in batches(sorted(meant)):
+        of_atoms = schema.history.c.atom_id.in_(batch)
+        texts.update(text for row in connection.execute(events.where(of_atoms)) for text in (row.old, row.new) if text)
+        connection.execute(update(schema.history).where(of_atoms).values(old=None, new=None, metadata=None))
+    return texts
+
+
+def _live_rows(connection: Connection) -> Iterator[bytes]:
+    """Yield the texts and the keys that were not erased, some rows at a time."""
+    for table, names in _TEXTS.items():
+        rows = connection.execution_options(stream_results=True).execute(
+            select(*(cast(table.c[name], Text) for name in names))
         )
-    text = piece.decode()
-    places = {
-        schema.documents: ("text", "title", "source", "metadata"),
-        schema.atoms: ("statement", "text", "context", "source", "metadata"),
-        schema.history: ("old", "new"),
-    }
-    for table, names in places.items():
-        holds = or_(*(func.instr(cast(table.c[name], Text), text) > 0 for name in names))
-        if connection.execute(select(1).select_from(table).where(holds).limit(1)).first():
-            return True
-    return False
+        for part in rows.partitions(_CHUNK):
+            # Two rows must not make up a sentence that neither says.
+            yield "\0".join(text for row in part for text in row if text).encode()
+    for part in connection.execute(select(schema.keys.c.vector)).partitions(_CHUNK):
+        yield b"".join(row.vector for row in part)

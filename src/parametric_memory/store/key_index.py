@@ -13,6 +13,8 @@ import json
 import logging
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,10 +42,14 @@ _CHUNK = 20_000
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What of the database an index has seen: which store, and up to which version."""
+    """What of the database an index has seen: which store, up to which version, and when that was written.
+
+    A backup that was restored counts the same versions a second time: the time tells them from the first.
+    """
 
     store: str
     version: int
+    time: float | None
 
 
 class DerivedIndex:
@@ -91,16 +97,18 @@ class DerivedIndex:
         """Return the index, brought up to the connection's snapshot."""
         with self._guard:
             index = self._index or self._open(connection)
-            epoch, wanted = _database_state(connection)
-            if self._state is None or self._state.store != wanted.store or self._state.version < epoch:
+            epoch, store, version = _database_state(connection)
+            seen = self._state
+            if seen is None or seen.store != store or seen.version < epoch:
                 if index.ids():
                     index.clear()
                 _load_all(connection, index)
-                self._state = wanted
-            # A snapshot may be older than what another thread has already brought in.
-            elif self._state.version < wanted.version:
-                _catch_up(connection, index, self._state.version)
-                self._state = wanted
+            elif seen.version < version:
+                _catch_up(connection, index, seen.version)
+            else:
+                # A snapshot may be older than what another thread has already brought in.
+                return index
+            self._state = _state_at(connection, store, version)
             return index
 
     def rebuild(self, connection: Connection) -> None:
@@ -115,21 +123,25 @@ class DerivedIndex:
             self._close_index()
             if self._owns():
                 shutil.rmtree(self._folder, ignore_errors=True)
-            if self._config.index == "numpy" and self._lock.held:
-                self._lock.release()
+            self._leave_files()
 
-    def claim(self) -> None:
-        """Make sure that no other process has the index's files open.
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make sure, for the length of a block, that no other process has the index's files open.
 
         Raises:
             StoreLockedError: Naming the process that has.
         """
         with self._guard:
-            if self._lock.held:
-                return
-            self._lock.acquire(self._config.lock_timeout_s)
-            # Whatever answered so far was the stand-in for a folder that someone else owned.
-            self._close_index()
+            if not self._lock.held:
+                self._lock.acquire(self._config.lock_timeout_s)
+                # Whatever answered so far was the stand-in for a folder that someone else owned.
+                self._close_index()
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._leave_files()
 
     def close(self) -> None:
         """Close the index in order and let others open it."""
@@ -145,11 +157,12 @@ class DerivedIndex:
         if self._config.index == "numpy" or not self._owns():
             self._index = NumpyIndex()
             return self._index
-        _, database = _database_state(connection)
+        _, store, version = _database_state(connection)
         state = _take_closed(self._folder)
-        if state is None or state.store != database.store or state.version > database.version:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if state is not None and (state.version > version or state != _state_at(connection, store, state.version)):
             state = None
+        if state is None:
+            shutil.rmtree(self._folder, ignore_errors=True)
         try:
             self._index = ChromaIndex(self._folder)
         except Exception:
@@ -168,16 +181,30 @@ class DerivedIndex:
                 return False
         return True
 
+    def _leave_files(self) -> None:
+        """Let other processes have the index's files, if this one does not use any."""
+        if self._config.index == "numpy" and self._lock.held:
+            self._lock.release()
+
     def _close_index(self) -> None:
         if self._index is not None:
             self._index.close()
         self._index = self._state = None
 
 
-def _database_state(connection: Connection) -> tuple[int, _State]:
-    """Return the version since which ``history`` is complete, and the database's state."""
+def _database_state(connection: Connection) -> tuple[int, str, int]:
+    """Return the version since which ``history`` is complete, the store's id and its version."""
     values = {row.key: row.value for row in connection.execute(select(schema.manifest))}
-    return int(values["epoch"]), _State(values["id"], int(values["version"]))
+    return int(values["epoch"]), values["id"], int(values["version"])
+
+
+def _state_at(connection: Connection, store: str, version: int) -> _State:
+    """Return what an index has seen that was brought up to a version."""
+    history = schema.history.c
+    times = select(history.time).where(history.version <= version)
+    # In the order of the index by version, so that one row is read and not all of them.
+    last = times.order_by(history.version.desc(), history.atom_id.desc()).limit(1)
+    return _State(store, version, connection.scalar(last))
 
 
 def _load_all(connection: Connection, index: KeyIndex) -> None:
@@ -209,6 +236,7 @@ def _take_closed(folder: Path) -> _State | None:
         closed = json.loads(path.read_text(encoding="utf-8"))
         path.unlink()
         whole = all((folder / name).stat().st_size == size for name, size in closed["sizes"].items())
-        return _State(closed["store"], closed["version"]) if whole else None
+        # One that was closed without a time is made anew like one that was not closed in order.
+        return _State(closed["store"], closed["version"], closed["time"]) if whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from parametric_memory.store.filters import Filters, atoms_where
 from parametric_memory.store.schema import atoms, statements
@@ -29,11 +29,6 @@ def words_of(text: str) -> list[str]:
     # The categories that the tokenizer keeps: letters, marks, numbers, private use.
     kept = "".join(c if unicodedata.category(c)[0] in "LMN" or unicodedata.category(c) == "Co" else " " for c in text)
     return list(dict.fromkeys(kept.lower().split()))[:MAX_WORDS]
-
-
-def match_query(text: str) -> str:
-    """Return an FTS5 query for statements that hold any of the text's words; empty if it has none."""
-    return _any_of(words_of(text))
 
 
 def lexical_search(connection: Connection, text: str, k: int, filters: Filters | None) -> list[tuple[str, float]]:
@@ -74,11 +69,6 @@ def rarest(words: Sequence[str], held: Sequence[int], *, rows: int) -> list[str]
 def rebuild_lexical(connection: Connection) -> None:
     """Make the full-text index anew from the statements: nothing of deleted ones is left in it."""
     connection.exec_driver_sql("INSERT INTO statements (statements) VALUES ('rebuild')")
-
-
-def lexical_size(connection: Connection) -> int:
-    """Return the number of statements in the full-text index."""
-    return int(connection.execute(select(func.count()).select_from(statements)).scalar_one())
 
 
 def _any_of(words: Sequence[str]) -> str:

@@ -48,7 +48,7 @@ class Erasure:
         deleted: Ids of the erased atoms.
         files_scanned: Number of files of the store that were searched for the erased bytes.
         residuals: Files that still hold erased bytes, each with what was found. Empty if the erasure is complete.
-        shared: Erased sentences that documents outside the erasure say as well; they stay where those are stored.
+        shared: Parts of erased texts that documents outside the erasure say as well; they stay where those are stored.
     """
 
     deleted: tuple[str, ...]

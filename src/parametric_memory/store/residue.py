@@ -1,6 +1,6 @@
-"""What is left of erased bytes in the files of a folder.
+"""What is left of erased bytes in the files of a folder, or in any other bytes.
 
-Every file is read once, however many pieces are searched for: any run of 15 bytes holds one whole word of 8 bytes that
+Everything is read once, however many pieces are searched for: any run of 15 bytes holds one whole word of 8 bytes that
 starts at a multiple of 8, so only the words at such places are compared, and the pieces found behind them are checked
 byte by byte. Pieces shorter than 15 bytes prove nothing and are skipped.
 """
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import mmap
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,13 @@ _PIECE = 60
 
 def pieces(text: str) -> list[bytes]:
     """Return what to search for to find any substantial part of a text."""
-    cut = [text[start : start + _PIECE].encode() for start in range(0, len(text), _PIECE)]
-    return [piece for piece in cut if len(piece) >= _SHORTEST and piece.strip()]
+    return [piece for piece in map(str.encode, _cut(text)) if len(piece) >= _SHORTEST and piece.strip()]
+
+
+def stretches(texts: Iterable[str], found: Collection[bytes]) -> list[str]:
+    """Return the parts of texts that the found pieces make up, neighbours joined, each once."""
+    runs = (groupby(_cut(text), lambda piece: piece.encode() in found) for text in texts)
+    return sorted({"".join(run) for of_text in runs for is_found, run in of_text if is_found})
 
 
 def vector_pieces(vector: bytes) -> list[bytes]:
@@ -39,29 +46,53 @@ def vector_pieces(vector: bytes) -> list[bytes]:
 
 def scan(folder: Path, wanted: Collection[bytes]) -> tuple[int, dict[bytes, set[str]]]:
     """Return the number of files searched and, for each piece found, the files that hold it, relative to the folder."""
-    words: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
-    for piece in set(wanted):
-        for shift in range(_WORD):
-            words[int.from_bytes(piece[shift : shift + _WORD], "little")].append((piece, shift))
-    known = np.array(sorted(words), dtype="<u8")
+    words = _words(wanted)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     found: dict[bytes, set[str]] = defaultdict(set)
     for path in files:
-        for piece in _found_in(path, words, known):
-            found[piece].add(path.relative_to(folder).as_posix())
+        if not path.stat().st_size:
+            # An empty file cannot be mapped.
+            continue
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for piece in _found_in(data, words):
+                found[piece].add(path.relative_to(folder).as_posix())
     return len(files), dict(found)
 
 
-def _found_in(path: Path, words: dict[int, list[tuple[bytes, int]]], known: NDArray[np.uint64]) -> Iterator[bytes]:
-    if path.stat().st_size < _WORD or not len(known):
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        count, step = len(data) // _WORD, 1 << 20
-        for start in range(0, count, step):
-            # A copy, so that no view holds the map open.
-            part = np.frombuffer(data[start * _WORD : min(start + step, count) * _WORD], dtype="<u8")
-            for place in np.flatnonzero(np.isin(part, known)).tolist():
-                for piece, shift in words[int(part[place])]:
-                    begin = (start + place) * _WORD - shift
-                    if begin >= 0 and data[begin : begin + len(piece)] == piece:
-                        yield piece
+def held(parts: Iterable[bytes], wanted: Collection[bytes]) -> set[bytes]:
+    """Return which of the pieces are in any of the parts."""
+    words = _words(wanted)
+    return {piece for part in parts for piece in _found_in(part, words)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of pieces, sorted, and by word the pieces that have it, each with where."""
+
+    known: NDArray[np.uint64]
+    places: Mapping[int, list[tuple[bytes, int]]]
+
+
+def _words(wanted: Collection[bytes]) -> _Words:
+    places: dict[int, list[tuple[bytes, int]]] = defaultdict(list)
+    for piece in set(wanted):
+        for shift in range(_WORD):
+            places[int.from_bytes(piece[shift : shift + _WORD], "little")].append((piece, shift))
+    return _Words(np.array(sorted(places), dtype="<u8"), places)
+
+
+def _found_in(data: bytes | mmap.mmap, words: _Words) -> Iterator[bytes]:
+    count, step = len(data) // _WORD, 1 << 20
+    for start in range(0, count if len(words.known) else 0, step):
+        # A copy, so that no view holds the map open.
+        part = np.frombuffer(data[start * _WORD : min(start + step, count) * _WORD], dtype="<u8")
+        nearest = words.known.take(np.searchsorted(words.known, part), mode="clip")
+        for place in np.flatnonzero(nearest == part).tolist():
+            for piece, shift in words.places[int(part[place])]:
+                begin = (start + place) * _WORD - shift
+                if begin >= 0 and data[begin : begin + len(piece)] == piece:
+                    yield piece
+
+
+def _cut(text: str) -> list[str]:
+    return [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]

@@ -97,7 +97,8 @@ codes = Table(
     Column("checksum", LargeBinary, nullable=False),
 )
 
-#: Every change of every atom; also the log from which other processes bring their key index up to date.
+#: Every change of every atom; also the log from which other processes bring their key index up to date. ``metadata``
+#: holds the atom's kind and source too: filters mean it by them, also after it was deleted.
 history = Table(
     "history",
     tables,

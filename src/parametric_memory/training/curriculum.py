@@ -146,6 +146,7 @@ class TrainingConfig(Table):
             states of the lower layers are computed once a question.
         together: They are drawn document by document, so that what is read once serves all of a document's questions;
             else one by one.
+        reserved: They are about documents that ``pmem train router --reserve`` leaves out.
         synthetic: Questions about made-up worlds beside those of the data.
         batch_size: Rows a step, over all processes.
         warmup: Steps at the beginning of each stage in which the learning rate rises.
@@ -177,6 +178,7 @@ class TrainingConfig(Table):
     stages: tuple[Stage, ...] = STAGES
     examples: int | None = None
     together: bool = False
+    reserved: bool = False
     synthetic: int = 4000
     batch_size: int = 32
     warmup: int = 50

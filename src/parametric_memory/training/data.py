@@ -109,6 +109,7 @@ SPAN_MIXTURE = {
 }
 MAX_DOCUMENT_CHARS = 20_000
 VALIDATION_SHARE = 0.03
+RESERVED_SHARE = 0.2
 #: So many words in a row are a quotation, unless so many documents say them.
 RUN, COMMON = 10, 20
 
@@ -238,6 +239,14 @@ def _add(corpus: Corpus, draft: Draft, example: Example, *, alone: bool) -> Exam
 def held_out(document: str, *, title: str = "") -> bool:
     """Return whether training keeps its hands off a document, of any file: its title's hash decides, or its text's."""
     return int(stable_id(title or document)[:8], 16) / 0xFFFFFFFF < VALIDATION_SHARE
+
+
+def reserved(document: str, *, title: str = "") -> bool:
+    """Return whether a document may be kept from token routers: what they find in others is better than it will be.
+
+    A compiler that is trained on what a router finds (``gates = "router"``) needs documents that it has not read.
+    """
+    return int(stable_id("reserved", title or document)[:8], 16) / 0xFFFFFFFF < RESERVED_SHARE
 
 
 def _held_out(row: Row, *, titled: bool) -> bool:

@@ -50,6 +50,7 @@ class Trainer:
         config: TrainingConfig,
         out: Path,
         teacher: Teacher | None = None,
+        origin: Mapping[str, str] | None = None,
     ) -> None:
         """Take everything a run is made of.
 
@@ -63,6 +64,7 @@ class Trainer:
             config: How long and how fast.
             out: Takes the log and the state.
             teacher: Needed by stages that weigh `teacher` or `consistency`.
+            origin: What else tells the run from others: one that was stopped goes on with the same alone.
         """
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
@@ -73,6 +75,7 @@ class Trainer:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         self.model, self.config, self.out = model, config, out
+        self._settings = {**asdict(config), **(origin or {})}
         self.lessons, self.frozen, self.teacher, self.validation = lessons, frozen, teacher, validation
         objective = objective_for(network, model, targets).to(self.accelerator.device)
         optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
@@ -80,6 +83,7 @@ class Trainer:
         self.averaged = AveragedModel(network, multi_avg_fn=_average(config.ema))
         self.targets = tuple(targets)
         self.step = 0
+        self._measured: tuple[int, dict[str, Mapping[str, float]]] | None = None
         out.mkdir(parents=True, exist_ok=True)
         self.log = Log(out)
 
@@ -183,10 +187,20 @@ class Trainer:
     def _evaluate(self, score: Callable[[Network], Mapping[str, float]] | None) -> None:
         if not self.accelerator.is_main_process:
             return
-        for name, count in (("alone", 0), ("neighbours", 3)):
-            self._write(f"validation/{name}", self.validate(count))
-        if score:
-            self._write("validation/answers", score(self.averaged_network()))
+        for name, values in self.measures(score).items():
+            self._write(f"validation/{name}", values)
+
+    def measures(self, score: Callable[[Network], Mapping[str, float]] | None = None) -> dict[str, Mapping[str, float]]:
+        """Return what the averaged network does on held-out documents, computed once a step.
+
+        ``alone``: the right atoms; ``neighbours``: and three of the same document; ``answers``: what `score` says.
+        """
+        if self._measured is None or self._measured[0] != self.step:
+            found: dict[str, Mapping[str, float]] = {"alone": self.validate(0), "neighbours": self.validate(3)}
+            if score:
+                found["answers"] = score(self.averaged_network())
+            self._measured = (self.step, found)
+        return self._measured[1]
 
     @torch.no_grad()
     def validate(self, distractors: int, *, limit: int = 512) -> dict[str, float]:
@@ -213,7 +227,7 @@ class Trainer:
             return
         state = {
             "step": self.step,
-            "config": asdict(self.config),
+            "config": self._settings,
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -229,7 +243,7 @@ class Trainer:
         Raises:
             CheckpointError: If it was made with other settings than these.
         """
-        state = load_state(self.out, asdict(self.config), device=self.accelerator.device)
+        state = load_state(self.out, self._settings, device=self.accelerator.device)
         if state is None:
             return False
         self.network.load_state_dict(state["network"])

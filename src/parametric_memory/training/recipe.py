@@ -38,7 +38,7 @@ from parametric_memory.routing.span_router import load_token_router, shipped_tok
 from parametric_memory.training.completions import completions
 from parametric_memory.training.corpus import Corpus, Example
 from parametric_memory.training.curriculum import TrainingConfig
-from parametric_memory.training.data import DEFAULT_MIXTURE, Source, read_corpus
+from parametric_memory.training.data import DEFAULT_MIXTURE, Source, read_corpus, reserved
 from parametric_memory.training.exercises import Exercises, exercises
 from parametric_memory.training.frozen import Frozen
 from parametric_memory.training.greedy import Score, greedy_scores
@@ -205,6 +205,7 @@ def prepare(
     trainer = Trainer(
         network, model, spec.targets,
         lessons=lessons, frozen=frozen, validation=(held_out, checked), config=config, out=out, teacher=teacher,
+        origin={"init": begun or "", "exercises": learned.digest, "base": spec.base_fingerprint},
     )  # fmt: skip
     return Run(trainer, backend, spec, config, begun)
 
@@ -251,7 +252,8 @@ def _new(model: Any, spec: AdapterSpec, config: TrainingConfig) -> Network:
 def _learned(corpus: Corpus, tokenizer: Any, config: TrainingConfig) -> tuple[Exercises, list[int]]:
     """Return what is trained on, and the numbers of the completions among it."""
     draw = partial(some_together, corpus) if config.together else some
-    questions = draw(corpus.train, config.examples, config.seed)
+    pool = [example for example in corpus.train if is_reserved(corpus, example)] if config.reserved else corpus.train
+    questions = draw(pool, config.examples, config.seed)
     touched = sorted({corpus.document_of[atom] for q in questions for atom in (*q.golds, *q.look_alikes)})
     atoms = [atom for document in touched for atom in corpus.documents[document]]
     completing: list[Example] = []
@@ -264,6 +266,12 @@ def _learned(corpus: Corpus, tokenizer: Any, config: TrainingConfig) -> tuple[Ex
     )  # fmt: skip
     completes = set(completing)
     return made, [number for number, item in enumerate(made.items) if item.example in completes]
+
+
+def is_reserved(corpus: Corpus, example: Example) -> bool:
+    """Return whether a question's document may be kept from token routers (see `training.data.reserved`)."""
+    document = corpus.document_of[example.anchor]
+    return reserved(corpus.texts[corpus.documents[document].start], title=corpus.contexts[document])
 
 
 def some(examples: list[Example], count: int | None, seed: int) -> list[Example]:
@@ -356,17 +364,17 @@ def _processes() -> PartialState:
 def write_checkpoint(run: Run, folder: Path, score: Score | None = None) -> Path:
     """Write the averaged network with a card that says how it was trained."""
     trainer = run.trainer
-    scores = {str(count): trainer.validate(count) for count in (0, 3)}
-    network = trainer.averaged_network()
+    measured = trainer.measures(run.scorer(score) if score else None)
+    scores = {"0": measured["alone"], "3": measured["neighbours"]}
     training: dict[str, Any] = {
         "config": asdict(run.config),
         "init": run.init,
         "questions": len(trainer.lessons.exercises),
-        "validation": scores | ({"greedy": run.scorer(score)(network)} if score else {}),
+        "validation": scores | ({"greedy": measured["answers"]} if score else {}),
         "machine": this_machine(),
     }
-    made = Checkpoint(network, run.spec, run.config.prompt, training=training)
-    save_checkpoint(made, folder, card=_card(made, scores))
+    made = Checkpoint(trainer.averaged_network(), run.spec, run.config.prompt, training=training)
+    save_checkpoint(made, folder, card=_card(made, run.config, scores))
     return folder
 
 
@@ -383,7 +391,7 @@ _MEASURES = {
 }
 
 
-def _card(checkpoint: Checkpoint, scores: Mapping[str, Mapping[str, float]]) -> str:
+def _card(checkpoint: Checkpoint, config: TrainingConfig, scores: Mapping[str, Mapping[str, float]]) -> str:
     name, does = _WHAT[checkpoint.compiler]
     measures = [measure for measure in _MEASURES if all(measure in found for found in scores.values())]
     head = " | ".join(["distractors", *(_MEASURES[measure] for measure in measures)])
@@ -391,14 +399,13 @@ def _card(checkpoint: Checkpoint, scores: Mapping[str, Mapping[str, float]]) -> 
         f"| {count} | {' | '.join(f'{found[measure]:.3f}' for measure in measures)} |"
         for count, found in scores.items()
     )
-    config = checkpoint.training["config"]
-    stages = ", ".join(f"{stage['name']} ({stage['steps']})" for stage in config["stages"])
+    stages = ", ".join(f"{stage.name} ({stage.steps})" for stage in config.curriculum)
     return f"""# {name} hypernetwork for {checkpoint.spec.base_model}
 
 Turns {does} of `{checkpoint.spec.targets[0]}` … `{checkpoint.spec.targets[-1]}`.
 Base weights: fingerprint `{checkpoint.spec.base_fingerprint}`. Made by `pmem train hypernetwork`.
 
-Trained for {config["steps"]} steps of {config["batch_size"]} over {checkpoint.training["questions"]} exercises
+Trained for {config.total_steps} steps of {config.batch_size} over {checkpoint.training["questions"]} exercises
 ({checkpoint.training["machine"]}), in stages: {stages}. On documents that were held out, by the number of neighbouring
 sentences beside the right one:
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from parametric_memory.errors import NonFiniteLossError
 from parametric_memory.training.run import Log, learning_rate, load_state, means, save_state, shuffled
+from parametric_memory.types import stable_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +58,12 @@ class SingleRun(ABC):
         self, network: nn.Module, optimizer: torch.optim.Optimizer, pace: Pace, lengths: list[int], out: Path
     ) -> None:
         self._network, self.optimizer, self._pace, self._lengths, self.out = network, optimizer, pace, lengths, out
+        # Other questions are other lengths.
+        self._settings = {**asdict(pace), "questions": stable_id(str(lengths))}
         self.device = next(network.parameters()).device
         self.step = 0
+        self._measured: tuple[int, dict[str, float]] | None = None
+        self._order: tuple[int, list[list[int]]] | None = None
         out.mkdir(parents=True, exist_ok=True)
         self.log = Log(out)
 
@@ -73,7 +78,7 @@ class SingleRun(ABC):
     def begin(self) -> None:
         """Start anew: the log of an earlier run goes, and the network as it is is its first line."""
         self.log.clear()
-        self.log.write(0, "validation", self.validated())
+        self.log.write(0, "validation", self.measures())
 
     def run(self, *, progress: Callable[[int, Mapping[str, float]], None] | None = None) -> None:
         """Train to the last step, saving and validating on the way.
@@ -94,17 +99,25 @@ class SingleRun(ABC):
                 if progress:
                     progress(self.step, values)
             if self.step % pace.evaluate_every == 0 or last:
-                self.log.write(self.step, "validation", self.validated())
+                self.log.write(self.step, "validation", self.measures())
             if time.monotonic() - saved > pace.save_seconds or last:
                 self.save()
                 saved = time.monotonic()
+
+    def measures(self) -> dict[str, float]:
+        """Return what `validated` does, computed once a step."""
+        if self._measured is None or self._measured[0] != self.step:
+            self._measured = (self.step, self.validated())
+        return self._measured[1]
 
     def _numbers(self, step: int) -> list[int]:
         """Return which questions a step takes."""
         size, count = self._pace.batch_size, len(self._lengths)
         epoch, place = divmod(step, -(-count // size))
-        order = shuffled(range(count), size=size, seed=self._pace.seed, epoch=epoch, length=self._lengths.__getitem__)
-        return order[place]
+        if self._order is None or self._order[0] != epoch:
+            length = self._lengths.__getitem__
+            self._order = (epoch, shuffled(range(count), size=size, seed=self._pace.seed, epoch=epoch, length=length))
+        return self._order[1][place]
 
     def _one_step(self, numbers: list[int]) -> dict[str, float]:
         pace = self._pace
@@ -129,7 +142,7 @@ class SingleRun(ABC):
     def save(self) -> None:
         """Write everything that going on needs, atomically."""
         state = {"network": self._network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        save_state(self.out, {"step": self.step, "config": asdict(self._pace), **state})
+        save_state(self.out, {"step": self.step, "config": self._settings, **state})
 
     def resume(self) -> bool:
         """Go on from the state in `out`, if there is one; return whether there was.
@@ -137,7 +150,7 @@ class SingleRun(ABC):
         Raises:
             CheckpointError: If it was made with other settings than these.
         """
-        state = load_state(self.out, asdict(self._pace), device=self.device)
+        state = load_state(self.out, self._settings, device=self.device)
         if state is None:
             return False
         self._network.load_state_dict(state["network"])

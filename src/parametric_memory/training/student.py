@@ -1,13 +1,14 @@
 """The student: the frozen base model with a batch's adapters injected, and the terms that are learned from it.
 
 Which adapters, is for a compiler's objective to say (`parametric_memory.training.objective` for atoms,
-`parametric_memory.training.documents` for documents). A term that has no weight is not computed.
+`parametric_memory.training.documents` for documents). A term that has no weight is not computed, but for the
+likelihood, which every log shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -73,14 +74,21 @@ class Student:
             several = (answered & batch.several[:, None])[answered]
             terms["consistency"] = symmetric_kl(adapted.logits[several], told.top[several], told.shares[several])
         if weights.quiet:
-            # Position 0 is the attention sink, which factors leave alone.
-            read, where = states.questions[self._first], (batch.mask & batch.unanswered[:, None])[:, 1:]
-            spoken = zip(adapted.factors, adapted.inputs, strict=True)
-            norms = [injected_norm(f, x[:, 1:], read[:, 1:], where) for f, x in spoken]
-            terms["quiet"] = torch.stack(norms).mean()
+            terms["quiet"] = self._loudness(batch, states, adapted)
         if weights.preserve:
             terms["preserve"] = self._preserved(batch, states, adapted.hidden)
         return terms
+
+    def _loudness(self, batch: Batch, states: States, adapted: Adapted) -> Tensor:
+        """Return how loudly the adapters of rows that nothing answers speak."""
+        rows = batch.unanswered
+        if not bool(rows.any()):
+            return adapted.hidden.sum() * 0.0
+        # Position 0 is the attention sink, which factors leave alone.
+        read, where = states.questions[self._first][rows, 1:], batch.mask[rows, 1:]
+        own = [replace(factors, A=factors.A[rows], B=factors.B[rows]) for factors in adapted.factors]
+        norms = [injected_norm(f, x[rows, 1:], read, where) for f, x in zip(own, adapted.inputs, strict=True)]
+        return torch.stack(norms).mean()
 
     def _preserved(self, batch: Batch, states: States, hidden: Tensor) -> Tensor:
         """Return how far the last words of rows that nothing answers are from the bare base model's."""

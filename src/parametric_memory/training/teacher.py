@@ -22,11 +22,13 @@ from parametric_memory.config import PromptConfig
 from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.training.corpus import Corpus
 from parametric_memory.training.exercises import Exercises
-from parametric_memory.types import ComposedAdapter
+from parametric_memory.types import ComposedAdapter, stated
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
 TOP = 16
+#: A prompt whose last turn is not opened ends with at least so many tokens of the template.
+HEADER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,13 @@ class Teacher:
         item = self._exercises.items[number]
         passages = [self._statement(atom) for atom in item.example.golds]
         turns = self._prompt.conversation(item.example.question, passages)
-        return Text(prompt_ids(self._tokenizer, turns), item.answer)
+        unopened = prompt_ids(self._tokenizer, [turn for turn in turns if turn["role"] != "assistant"])
+        # Where the student's turn is not opened, its answer begins without a space; behind "Answer:" that is no word.
+        asked = unopened if item.prompt[-HEADER:] == unopened[-HEADER:] else prompt_ids(self._tokenizer, turns)
+        return Text(asked, item.answer)
 
     def _statement(self, atom: int) -> str:
-        title = self._corpus.contexts[self._corpus.document_of[atom]]
-        return f"{title}: {self._corpus.texts[atom]}" if title else self._corpus.texts[atom]
+        return stated(self._corpus.texts[atom], self._corpus.contexts[self._corpus.document_of[atom]])
 
 
 def _array(folder: Path | None, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

@@ -20,11 +20,10 @@ from parametric_memory.routing.span_router import (
     load_weights,
     save_token_router,
 )
-from parametric_memory.routing.spans import Tokenizer
 from parametric_memory.training.corpus import Corpus, Example
 from parametric_memory.training.data import SPAN_MIXTURE
 from parametric_memory.training.pairings import Pairings
-from parametric_memory.training.recipe import corpus_of, some
+from parametric_memory.training.recipe import corpus_of, is_reserved, some
 from parametric_memory.training.rivals import rivals
 from parametric_memory.training.run import this_machine
 from parametric_memory.training.token_router_loop import TokenRouterConfig, TokenRouterTrainer
@@ -66,10 +65,11 @@ def train_token_router(
     corpus = corpus_of(data, synthetic=config.synthetic, seed=config.seed, mixture=SPAN_MIXTURE)
     network, tokenizer = begin(resolve_key_encoder(encoder), frozen=config.frozen)
     provenance = Provenance(encoder, fingerprint(network.encoder))
-    train, held_out = (
-        _pairings(corpus, examples, tokenizer)
-        for examples in (some(corpus.train, config.examples, config.seed), corpus.validation)
-    )
+    pool = [example for example in corpus.train if not (config.reserve and is_reserved(corpus, example))]
+    drawn = some(pool, config.examples, config.seed)
+    train = Pairings(corpus, drawn, tokenizer, rivals=_rivals(corpus, drawn))
+    # Held-out questions are read with their neighbours.
+    held_out = Pairings(corpus, corpus.validation, tokenizer)
     logger.info("training a token router on %d questions, validating on %d", len(train), len(held_out))
     if not len(train) or not len(held_out):
         raise TrainingError(
@@ -88,7 +88,7 @@ def train_token_router(
 
 def write_token_router(trainer: TokenRouterTrainer, folder: Path, provenance: Provenance) -> Path:
     """Write the token router with a card that says how it was trained; return its folder."""
-    measures, machine = trainer.validated(), this_machine()
+    measures, machine = trainer.measures(), this_machine()
     training = {
         "config": asdict(trainer.config),
         "questions": len(trainer.train),
@@ -100,10 +100,9 @@ def write_token_router(trainer: TokenRouterTrainer, folder: Path, provenance: Pr
     return folder
 
 
-def _pairings(corpus: Corpus, examples: Sequence[Example], tokenizer: Tokenizer) -> Pairings:
+def _rivals(corpus: Corpus, examples: Sequence[Example]) -> dict[Example, list[int]]:
     touched = {corpus.document_of[atom] for example in examples for atom in (*example.golds, *example.look_alikes)}
-    among = [atom for document in touched for atom in corpus.documents[document]]
-    return Pairings(corpus, examples, tokenizer, rivals=rivals(corpus, examples, among=among))
+    return rivals(corpus, examples, among=[atom for document in touched for atom in corpus.documents[document]])
 
 
 def _card(trainer: TokenRouterTrainer, provenance: Provenance, measures: Mapping[str, float], machine: str) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from parametric_memory.routing.spans import SpanNetwork
 from parametric_memory.training.pairings import Pairing, Pairings, span_terms
-from parametric_memory.training.run import means
+from parametric_memory.training.run import fast_dtype, means
 from parametric_memory.training.single_run import Pace, SingleRun
 
 #: The heads are new, and learn so many times as fast as what was trained before.
@@ -40,6 +40,7 @@ class TokenRouterConfig(Pace):
         twists: Share of the questions that are changed so that nothing answers them, where they can be.
         validation: Held-out questions that are validated on, of each kind.
         frozen: The encoder's lowest layers, which stay as they are.
+        reserve: Leave out a fifth of the documents, for compilers that are to be trained on what the router finds.
     """
 
     steps: int = 1300
@@ -54,6 +55,7 @@ class TokenRouterConfig(Pace):
     twists: float = 0.25
     validation: int = 256
     frozen: int = 2
+    reserve: bool = False
 
 
 class TokenRouterTrainer(SingleRun):
@@ -63,6 +65,7 @@ class TokenRouterTrainer(SingleRun):
         self, network: SpanNetwork, train: Pairings, validation: Pairings, config: TokenRouterConfig, out: Path
     ) -> None:
         self.network, self.train, self.config = network, train, config
+        network.encoder.set_attn_implementation("eager")  # the fastest for pairs as short as these
         groups: list[dict[str, Any]] = [
             {"params": [parameter for parameter in network.encoder.parameters() if parameter.requires_grad]},
             {"params": [*network.ends.parameters(), *network.fits.parameters()], "share": HEADS},
@@ -98,7 +101,10 @@ class TokenRouterTrainer(SingleRun):
         return found
 
     def _read(self, pairings: list[Pairing]) -> dict[str, Tensor]:
-        return span_terms(self.network([pair for pairing in pairings for pair in pairing.pairs]), pairings)
+        fast = fast_dtype()
+        with torch.autocast(self.device.type, dtype=fast, enabled=fast != torch.float32):
+            scores = self.network([pair for pairing in pairings for pair in pairing.pairs])
+        return span_terms(scores, pairings)
 
 
 def _parts(pairings: list[Pairing], size: int = 32) -> Iterator[list[Pairing]]:

@@ -191,6 +191,31 @@ def test_a_missing_or_broken_folder_is_an_adapter_error(composed, spec, tmp_path
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("adapter_config.json", []),
+        ("adapter_config.json", {"lora_alpha": None}),
+        ("adapter_config.json", {"lora_alpha": "much"}),
+        ("adapter_config.json", {"alpha_pattern": {"(": 3}}),
+        ("adapter_config.json", {"alpha_pattern": ["down_proj"]}),
+        ("adapter_config.json", {"alpha_pattern": {"down_proj": None}}),
+        ("atom.json", []),
+        ("atom.json", {"ranks": None}),
+        ("atom.json", {"ranks": {"model.layers.1.mlp.down_proj": "2"}}),
+        ("atom.json", {"atom_ids": None}),
+        ("atom.json", {"truncated": None}),
+    ],
+    ids=str,
+)
+def test_a_file_that_says_something_senseless_is_an_adapter_error(composed, spec, tmp_path, name, content):
+    export_peft(composed, tmp_path)
+    written = json.loads((tmp_path / name).read_text())
+    (tmp_path / name).write_text(json.dumps({**written, **content} if content else content))
+    with pytest.raises(AdapterError, match=name.replace(".", r"\.")):
+        import_peft(tmp_path, spec=spec)
+
+
+@pytest.mark.parametrize(
     "state",
     [
         {"base_model.model.model.layers.1.mlp.down_proj.lora_A.weight": torch.zeros(2, 48)},

@@ -232,6 +232,18 @@ def test_list_is_cut_to_the_width_and_shows_whole_ids(filled, monkeypatch):
     assert all(any(atom["id"] in line for line in lines) for atom in atoms_of(filled))
 
 
+def test_a_source_is_shown_by_list_as_delete_takes_it(world):
+    folder = world.path / "notes" / "a_very_long_name_of_a_folder"
+    folder.mkdir(parents=True)
+    (folder / "tern.md").write_text("The Tern was launched in 2019.", encoding="utf-8")
+    world.pmem("add", "notes")
+    head, _, *lines = world.pmem("list").stdout.splitlines()
+    column = slice(head.index("source"), head.index("atom"))
+    source = "".join(line[column].strip() for line in lines)
+    assert source == "notes/a_very_long_name_of_a_folder/tern.md"
+    assert "deleted 1 atom" in world.pmem("delete", "--source", source).stdout
+
+
 def test_list_says_that_there_is_more_and_goes_on_from_there(filled):
     first = json.loads(filled.pmem("list", "--limit", 3, "--json").stdout)
     rest = json.loads(filled.pmem("list", "--limit", 3, "--offset", 3, "--json").stdout)
@@ -277,6 +289,15 @@ def test_deleting_a_source_deletes_all_of_it_and_nothing_else(filled):
     deleted = json.loads(filled.pmem("delete", "--source", "docs/halls.md", "--json").stdout)["deleted"]
     assert len(deleted) == 2
     assert {atom["source"] for atom in atoms_of(filled)} == {"docs/tern.txt"}
+
+
+def test_deleting_what_nothing_matches_says_so_and_exits_with_1(filled):
+    result = filled.pmem("delete", "--source", "halls.md", "--user-id", "anna")
+    assert result.exit_code == Exit.FAILED and "deleted 0" not in result.stdout
+    assert "no atom matches user_id=anna, source=halls.md" in result.stderr
+    again = filled.pmem("delete", "--source", "halls.md", "--json")
+    assert (again.exit_code, json.loads(again.stdout)) == (Exit.FAILED, {"deleted": []})
+    assert len(atoms_of(filled)) == 4
 
 
 def test_deleting_one_unknown_id_among_others_deletes_nothing(filled):

@@ -41,3 +41,8 @@ def test_of_repeated_metadata_the_last_counts():
 def test_a_pair_without_key_or_equals_sign_is_refused(pair):
     with pytest.raises(typer.BadParameter, match="KEY=VALUE"):
         filters_of([pair])
+
+
+def test_whose_knowledge_it_is_is_never_a_number():
+    assert filters_of(["user_id=42", "year=2031"]) == {"user_id": "42", "year": 2031}
+    assert metadata_of(["run_id=7"]) == {"run_id": "7"}

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from parametric_memory.cli.exits import Exit
+from parametric_memory.cli.progress import progress
 
 TINY_PMEM = Path(__file__).with_name("tiny_pmem.py")
 
@@ -72,6 +73,18 @@ def test_progress_is_silent_without_a_terminal(world):
     command = [sys.executable, str(TINY_PMEM), "add", "docs"]
     done = subprocess.run(command, cwd=world.path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_long_work_without_a_terminal_tells_every_minute_how_far_it_is(monkeypatch, capsys):
+    seconds = iter([0.0, 1.0, 59.0, 61.0, 70.0, 122.0])
+    monkeypatch.setattr("parametric_memory.cli.progress.monotonic", lambda: next(seconds))
+    with progress() as show:
+        for done in (0, 64, 128, 192, 256):
+            show("asking", done, 2800, f"{done}/2800")
+    assert capsys.readouterr().err.splitlines() == [
+        "asking: 128/2800, 21 min left",
+        "asking: 256/2800, 20 min left",
+    ]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for other processes")

@@ -15,7 +15,7 @@ from parametric_memory.memory import ParametricMemory
 
 def ask_for_ever(told: Connection, root: Path) -> None:
     """Open a desk; its process tells when it is there."""
-    with desk_in_process(partial(_open_and_tell, told), root, [], "own", threads=1) as call:
+    with desk_in_process(partial(_open_and_tell, told), root, [], threads=1) as call:
         call("close")
         time.sleep(600)
 

@@ -40,13 +40,16 @@ def rows_of(dataset: str, *, count: int = 40, strengths: dict[str, float] | None
 def write_run(folder: Path, sets: dict[str, dict[str, list[dict]]], **settings: Any) -> Path:
     """Write a folder as an evaluation leaves it, but for its results."""
     folder.mkdir(parents=True)
-    hashes = {name: f"hash of {name}" for name in sets}
-    told = {**SETTINGS, **settings, "hashes": hashes, **CIRCUMSTANCES}
+    signatures = {name: {system: [f"signature of {name}"] for system in systems} for name, systems in sets.items()}
+    told = {**SETTINGS, **settings, "signatures": signatures, **CIRCUMSTANCES}
     (folder / "settings.json").write_text(json.dumps(told), encoding="utf-8")
     answers = [row for systems in sets.values() for rows in systems.values() for row in rows]
-    lines = [json.dumps({**one, "settings": hashes[one["dataset"]]}) + "\n" for one in answers]
+    lines = [json.dumps({**one, "settings": f"signature of {one['dataset']}"}) + "\n" for one in answers]
     (folder / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
-    times = {f"{hashes[name]}:3": {system: [10.0, 20.0, 90.0] for system in rows} for name, rows in sets.items()}
+    times = {
+        f"{name}:3": {system: {"settings": made, "ms": [10.0, 20.0, 90.0]} for system, made in systems.items()}
+        for name, systems in signatures.items()
+    }
     (folder / "timings.json").write_text(json.dumps(times), encoding="utf-8")
     return folder
 

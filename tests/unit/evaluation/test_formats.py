@@ -179,12 +179,32 @@ def test_a_table_names_documents_of_every_kind(folder):
     assert not questions[4].answerable and questions[4].dataset == "mine"
 
 
-def test_a_table_without_documents_asks_the_whole_folder(folder):
-    path = write(folder.parent / "mine.csv", "question;answer\nWho owns the bakery?;Maud Ferris\nWhich colour?;green\n")
+def test_a_table_without_documents_asks_of_any_and_finds_where_the_answers_stand(folder):
+    path = write(
+        folder.parent / "mine.csv",
+        "question;answer\nWho owns the bakery?;Maud Ferris\nWhich colour?;green\nHow long is the king of the Ebble?;\n",
+    )
     questions = read_questions(path)
-    assert {question.doc_id for question in questions} == {"documents"}
-    assert all(question.answers[0] in question.document for question in questions)
-    assert "nineteen" in questions[0].document
+    assert [question.doc_id for question in questions] == ["bakery.md", "light.pdf", "sub/river.html"]
+    assert all(question.anywhere for question in questions)
+    assert all(question.answers[0] in question.document for question in questions[:2])
+    titles = {document.doc_id: document.title for document in corpus_documents(path)}
+    assert list(titles) == ["bakery.md", "light.pdf", "port.txt", "sub/river.html"]
+    assert titles["bakery.md"] == "The bakery" and titles["sub/river.html"] == "The Ebble"
+
+
+def test_of_several_documents_with_the_answer_the_one_nearest_in_words_is_meant(folder):
+    write(folder / "all.jsonl", '{"text": "Hall 4 is green."}\n{"text": "The lighthouse of Skerry is green."}\n')
+    path = write(folder.parent / "mine.csv", "question,answer\nWhich colour is the lighthouse of Skerry?,Green\n")
+    [question] = read_questions(path)
+    assert (question.doc_id, question.document) == ("all.jsonl#2", "The lighthouse of Skerry is green.")
+
+
+def test_files_beside_a_table_that_cannot_be_read_are_in_the_log(folder, caplog):
+    (folder / "photo.bin").write_bytes(b"\0\1\2")
+    (folder / "empty.txt").touch()
+    read_questions(write(folder.parent / "mine.csv", "question,answer\nWhich colour?,green\n"))
+    assert "photo.bin: it is binary" in caplog.text and "empty.txt: it is empty" in caplog.text
 
 
 def test_the_corpus_of_a_table_is_its_folder(folder):
@@ -217,7 +237,7 @@ def test_a_table_without_a_folder_says_where_documents_belong(tmp_path):
         read_questions(path)
     (tmp_path / "mine").mkdir()
     write(tmp_path / "mine" / "a.txt", "Ada.")
-    assert read_questions(path)[0].doc_id == "mine"
+    assert read_questions(path)[0].document == "Ada."
 
 
 def test_many_questions_about_a_long_document_take_time_in_proportion(tmp_path):

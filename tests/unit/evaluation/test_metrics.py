@@ -7,14 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from parametric_memory.config import MemoryConfig
 from parametric_memory.evaluation.metrics import (
     Refusal,
+    Scores,
     containment,
     exact_match,
     normalise,
     recall_at,
     refusal,
     refusal_curve,
+    refuses,
     roc_auc,
     score,
     token_f1,
@@ -84,10 +87,23 @@ def test_more_right_answers_never_lower_a_score(prediction, answers, another):
     assert more.containment >= fewer.containment
 
 
-def test_without_an_answer_only_silence_is_right():
-    assert score("", []).em == score("", []).f1 == score("", []).containment == 1.0
-    assert score("I don't know.", []).f1 == 0.0
-    assert score("", ["green"]).f1 == 0.0
+def test_without_an_answer_only_refusing_is_right():
+    assert score("", []) == score("I don't know.", []) == Scores(1.0, 1.0, 1.0)
+    assert score("There is no such thing.", []) == Scores(0.0, 0.0, 0.0)
+    assert score("", ["green"]) == score("I don't know.", ["green"]) == Scores(0.0, 0.0, 0.0)
+    assert score("Unknown.", ["unknown"]) == Scores(1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "said", [MemoryConfig().unknown, "I don’t know", "i do not know!", "Unknown.", "Not mentioned", "No answer.", " ."]
+)
+def test_an_answer_that_says_no_more_than_that_it_is_not_known_refuses(said):
+    assert refuses(said)
+
+
+@pytest.mark.parametrize("said", ["The Unknown Soldier", "I don't know, but it is green.", "None", "0", "No."])
+def test_an_answer_that_says_anything_more_refuses_nothing(said):
+    assert not refuses(said)
 
 
 def test_refusal_counts_as_in_a_table_of_four():

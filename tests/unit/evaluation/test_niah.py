@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from parametric_memory.evaluation.probes import World, niah, run_probes
 from parametric_memory.evaluation.probes.haystack import ARRANGEMENTS, DEPTHS, KINDS, OTHERS, haystack, noise
 from parametric_memory.evaluation.report.curves import maps_of
+from parametric_memory.evaluation.systems import Library, reading
 
 
 def words(text):
@@ -114,6 +116,20 @@ def test_a_probe_that_was_stopped_asks_only_what_is_missing(probed, monkeypatch)
     assert len(asked) == 3
     told = [[row["found"] for row in each.answers] for each in (found, again)]
     assert told[0] == told[1]
+
+
+def test_answers_hold_for_their_own_parts_and_choices_alone(probed, monkeypatch):
+    def asked():
+        return {arm: niah._settings(probed, None, arm) for arm in ("in_context", "rag_dense", "atoms")}
+
+    before = asked()
+    choice = Library(probed.parts).reading
+    other = replace(choice, dense=replace(choice.dense, passages=1))
+    monkeypatch.setattr(reading, "reading_choice", lambda *_: other)
+    assert [arm for arm, told in asked().items() if told != before[arm]] == ["rag_dense"]
+    config = probed.parts.config
+    probed.parts.config = replace(config, ingest=replace(config.ingest, max_atom_chars=50))
+    assert all(told != before[arm] for arm, told in asked().items())
 
 
 def test_the_probe_runs_without_data_and_draws_its_picture(open_memory, tmp_path):

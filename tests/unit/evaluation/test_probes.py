@@ -27,9 +27,10 @@ from parametric_memory.evaluation.probes.findings import cell, render
 from parametric_memory.evaluation.probes.length import window
 from parametric_memory.evaluation.probes.paraphrases import FAMILIES, moved_preposition, subject_first, synonyms
 from parametric_memory.evaluation.probes.ratios import difference, ratio
+from parametric_memory.evaluation.probes.running import _settings
 from parametric_memory.evaluation.probes.thrift import DeferredCompiler, RememberingKeys
 from parametric_memory.evaluation.probes.two_hop import needs
-from parametric_memory.evaluation.systems import SYSTEMS, scope
+from parametric_memory.evaluation.systems import SYSTEMS, Library, reading, scope
 from parametric_memory.training.data import held_out
 
 NAMES = ("Lorn", "Skerry", "Ebble", "Velden", "Tarn", "Ousel", "Brock", "Marl")
@@ -135,6 +136,19 @@ def test_a_probe_gives_the_same_twice_and_is_not_run_again(data, tmp_path, open_
     mark.write_text(json.dumps(json.loads(mark.read_text()) | {"measured": "kept"}))
     assert run("a")["paraphrase"]["measured"] == "kept"
     assert run("a", seed=5)["paraphrase"]["measured"] != "kept"
+
+
+def test_other_words_for_rag_or_other_data_of_the_same_size_are_other_settings(probed, data, monkeypatch):
+    path = data / "birds.train.jsonl"
+    before = _settings(probed)
+    path.write_text(path.read_text(encoding="utf-8").replace("eats", "sees"), encoding="utf-8")
+    changed = _settings(probed)
+    assert {name for name in before if before[name] != changed[name]} == {"data"}
+    assert [name for name in before["data"] if before["data"][name] != changed["data"][name]] == ["birds.train"]
+    choice = Library(probed.parts).reading
+    other = replace(choice, dense=replace(choice.dense, passages=1))
+    monkeypatch.setattr(reading, "reading_choice", lambda *_: other)
+    assert {name for name, told in _settings(probed).items() if told != changed[name]} == {"systems"}
 
 
 def test_every_mistake_is_named_before_a_model_is_loaded(tmp_path):

@@ -106,7 +106,7 @@ def test_the_shipped_choice_is_what_its_table_says_is_best():
 
     assert choice.zero_shot.name == best("gold", [False])["wording"]
     assert choice.few_shot.name == best("gold", [True])["wording"]
-    for kind, rag in (("bm25", choice.bm25), ("dense", choice.dense)):
+    for kind, rag in (("bm25", choice.bm25), ("dense", choice.dense), ("reader", choice.reader)):
         row = best(kind)
         assert (rag.wording.name, rag.chunk_chars, rag.passages) == (
             row["wording"],
@@ -114,6 +114,14 @@ def test_the_shipped_choice_is_what_its_table_says_is_best():
             row["passages"],
         )
     assert not choice.zero_shot.shots and choice.few_shot.shots
+
+
+def test_a_choice_made_without_a_reader_shows_it_what_the_base_model_reads(tmp_path):
+    file = json.loads(SHIPPED_FILE.read_text(encoding="utf-8"))
+    file["chosen"].pop("reader", None)
+    (tmp_path / "older.json").write_text(json.dumps(file), encoding="utf-8")
+    choice = load_choice(tmp_path / "older.json")
+    assert choice.reader == choice.dense == load_choice(SHIPPED_FILE).dense
 
 
 def test_only_training_files_were_read_for_the_shipped_choice():

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
-from tiny_parts import tiny_memory
+from conftest import ROWS
+from tiny_parts import CONFIG, tiny_memory
 
+from parametric_memory.config import RoutingConfig
 from parametric_memory.errors import ConfigError, UnreadableDocumentError
 from parametric_memory.evaluation import SYSTEMS, Prediction, evaluate
+from parametric_memory.evaluation.report import read_results
+from parametric_memory.evaluation.systems import reading
 from parametric_memory.evaluation.timings import measure
+from parametric_memory.ingest import PassageExtractor, RuleExtractor
+from parametric_memory.memory import ParametricMemory
+from parametric_memory.routing import SimilarityRouter
 from parametric_memory.testing.doubles import TinyBackend
 
 
@@ -128,6 +136,65 @@ def test_another_compiler_asks_anew_only_those_that_depend_on_it(world, tmp_path
     assert len(generated) == 2
 
 
+@pytest.mark.parametrize(
+    ("part", "anew"),
+    [
+        ({"extractor": PassageExtractor()}, ["closed_book", "rag_dense", "atoms"]),
+        ({"extractor": RuleExtractor(max_chars=40)}, ["closed_book", "rag_dense", "atoms"]),
+        ({"router": SimilarityRouter(RoutingConfig(max_atoms=1))}, ["atoms"]),
+        ({"config": replace(CONFIG, fallback="base")}, ["atoms"]),
+    ],
+    ids=["extractor", "its setting", "router", "fallback"],
+)  # fmt: skip
+def test_another_part_asks_anew_all_that_depend_on_it(world, tmp_path, open_memory, parts, part, anew):
+    systems = ["closed_book", "rag_dense", "atoms"]
+    evaluate([world], systems, out=tmp_path / "a", timed=0, open_memory=open_memory)
+    before = {row["system"]: row["settings"] for row in read_answers(tmp_path / "a")}
+
+    def other(path):
+        return ParametricMemory(path=path, **{"config": CONFIG} | parts | part)
+
+    again = evaluate([world], systems, out=tmp_path / "a", timed=0, open_memory=other)
+    after = {row["system"]: row["settings"] for row in read_answers(tmp_path / "a")}
+    assert [name for name in systems if before[name] != after[name]] == anew
+    assert again == evaluate([world], systems, out=tmp_path / "b", timed=0, open_memory=other)
+
+
+def test_times_are_measured_anew_where_answers_are_asked_anew(world, tmp_path, open_memory, library, monkeypatch):
+    def times():
+        evaluate([world], ["closed_book", "rag_dense"], out=tmp_path, timed=2, open_memory=open_memory)
+        [measured] = json.loads((tmp_path / "timings.json").read_text()).values()
+        return measured
+
+    before = times()
+    assert times() == before
+    other = replace(library.reading, dense=replace(library.reading.dense, passages=1))
+    monkeypatch.setattr(reading, "reading_choice", lambda *_: other)
+    monkeypatch.setattr("parametric_memory.evaluation.systems.library.reading_choice", lambda *_: other)
+    assert [name for name, one in times().items() if one["ms"] == before[name]["ms"]] == []
+
+
+def test_a_folder_is_reported_as_its_last_run_was_whatever_was_asked_before(world, tmp_path):
+    systems = ["closed_book", "atoms"]
+    evaluate([world], systems, out=tmp_path, timed=1, open_memory=partial(tiny_memory, digest="first"))
+    last = evaluate([world], systems, out=tmp_path, limit=2, timed=1, open_memory=partial(tiny_memory, digest="second"))
+    assert len(read_answers(tmp_path)) > 4, "those of the first run that the second did not ask for stay"
+    [told] = json.loads(json.dumps(read_results([tmp_path])))
+    assert told["settings"] == last["settings"] and told["settings"]["compiler"] == "hypernetwork:second"
+    assert told["datasets"] == last["datasets"]
+    assert told["datasets"]["world.dev"]["systems"]["atoms"]["n"] == 2
+
+
+def test_a_folder_of_an_earlier_version_is_refused_and_its_results_are_read(world, tmp_path, open_memory):
+    results = evaluate([world], ["closed_book"], out=tmp_path, timed=0, open_memory=open_memory)
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    del settings["signatures"]
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(UnreadableDocumentError, match=r"name the folder's results\.json"):
+        read_results([tmp_path])
+    assert read_results([tmp_path / "results.json"]) == [results]
+
+
 def test_datasets_do_not_meet(write_rows, tmp_path, open_memory):
     port = {
         "doc_id": "d",
@@ -241,6 +308,58 @@ def test_the_corpus_holds_the_documents_of_all_questions_also_those_not_asked(wo
             [world], ["rag_dense"], out=tmp_path / setting, limit=1, setting=setting, timed=0, open_memory=open_memory
         )
         assert results["datasets"]["world.dev"]["documents"] == documents
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table of one question beside a folder of three documents."""
+    folder = tmp_path / "table" / "documents"
+    folder.mkdir(parents=True)
+    for row in ROWS:
+        (folder / f"{row['doc_id']}.txt").write_text(row["document"])
+    path = folder.with_name("mine.csv")
+    path.write_text("question,answer,document\nWhich colour is the lighthouse?,green,port.txt\n")
+    return path
+
+
+def test_the_corpus_of_a_folder_is_all_of_it_and_counts_for_all_who_search_it(table, tmp_path, open_memory):
+    def asked():
+        systems = ["closed_book", "atoms_oracle", "rag_bm25", "atoms"]
+        results = evaluate([table], systems, out=tmp_path, setting="corpus", timed=0, open_memory=open_memory)
+        signed = {row["system"]: row["settings"] for row in read_answers(tmp_path)}
+        return results["datasets"]["mine"]["documents"], signed
+
+    documents, before = asked()
+    assert documents == 3
+    (table.with_name("documents") / "river.txt").write_text("The river Ebble is blue.")
+    documents, after = asked()
+    assert documents == 3 and [name for name in after if before[name] != after[name]] == ["rag_bm25", "atoms"]
+    (table.with_name("documents") / "river.txt").unlink()
+    assert asked()[0] == 2
+
+
+def test_a_larger_sample_of_a_corpus_goes_on_from_a_smaller_one(world, tmp_path, open_memory, generated, monkeypatch):
+    monkeypatch.setattr("parametric_memory.evaluation.runner.TOGETHER", 2)
+    for limit in (2, 4):
+        evaluate([world], ["rag_bm25"], out=tmp_path, limit=limit, setting="corpus", timed=0, open_memory=open_memory)
+    assert generated == [2, 2]
+
+
+def test_questions_that_name_no_document_are_asked_of_all_and_stand_for_themselves(table, tmp_path, open_memory):
+    table.write_text(
+        "question,answer\nWhich colour is the lighthouse?,green\nWhen did the harbour open?,1894\n"
+        "Who is the owner of the bakery?,Maud Ferris\n"
+    )
+    results = evaluate([table], ["rag_bm25", "atoms"], out=tmp_path, timed=0, open_memory=open_memory)
+    dataset = results["datasets"]["mine"]
+    assert (dataset["documents"], dataset["with_gold"]) == (3, 3)
+    assert dataset["systems"]["atoms"]["intervals"]["f1"] is not None
+    assert dataset["systems"]["atoms"]["against"]["rag_bm25"]["f1"]["p"] is not None
+    rows = read_answers(tmp_path)
+    assert len({row["doc_id"] for row in rows}) == 3
+    # All documents are searched, one chunk each, and the right one is known.
+    assert {row["looked"] for row in rows if row["system"] == "rag_bm25"} == {3}
+    assert all(row["gold_rank"] for row in rows)
 
 
 def test_progress_counts_documents_questions_and_times(world, tmp_path, open_memory):

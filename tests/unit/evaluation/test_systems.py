@@ -176,6 +176,16 @@ def test_answers_of_a_system_that_reads_hold_for_its_own_choice_alone(memory, li
     assert before["closed_book"] == "" and all(before[name] for name in names[1:])
 
 
+def test_a_reader_is_shown_as_many_chunks_as_suit_it(tiny_reader, library, questions, monkeypatch):
+    before = depends_on("rag_reader", library.memory)
+    other = replace(library.reading, reader=replace(library.reading.reader, passages=2, chunk_chars=100))
+    monkeypatch.setattr(reading, "reading_choice", lambda *_: other)
+    monkeypatch.setattr("parametric_memory.evaluation.systems.library.reading_choice", lambda *_: other)
+    [given] = SYSTEMS["rag_reader"](Library(library.memory), questions[1:2])
+    assert len(given.passages) == 2 and max(map(len, given.passages)) < 140
+    assert depends_on("rag_reader", library.memory) != before
+
+
 def test_a_question_is_asked_of_its_own_document_or_of_all(library, questions):
     everywhere = Library(library.memory, setting="corpus")
 

@@ -8,11 +8,15 @@ import runpy
 import sqlite3
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from parametric_memory import ParametricMemory
-from parametric_memory.config import GenerationConfig, MemoryConfig, RoutingConfig
+from parametric_memory.config import MemoryConfig, RoutingConfig
+from parametric_memory.evaluation.prompts import RagChoice, Wording
+from parametric_memory.evaluation.systems import GENERATION
+from parametric_memory.testing.doubles import TinyBackend
 
 ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "examples" / "handbook_demo.py"
@@ -29,10 +33,15 @@ def cache(tmp_path_factory):
 def demo(cache, monkeypatch, capsys):
     """Run the demo with some options; return what it printed."""
     tiny = runpy.run_path(str(TINY_PMEM))["tiny_memory"]
-    # The tiny model reads bytes and has a short window: one passage, answers of a few letters.
-    config = MemoryConfig(routing=RoutingConfig(max_atoms=1), generation=GenerationConfig(max_new_tokens=4))
-    opened = staticmethod(lambda *, path, checkpoint: tiny(path=path, config=config))
-    monkeypatch.setattr(ParametricMemory, "from_pretrained", opened)
+    config = MemoryConfig(routing=RoutingConfig(max_atoms=1))
+
+    def opened(*, path, checkpoint):
+        memory = tiny(path=path, config=config)
+        # Its tokens are bytes: prompts with text in them are longer than its usual window.
+        memory.backend.model.config.max_position_embeddings = memory.backend._window = 4096
+        return memory
+
+    monkeypatch.setattr(ParametricMemory, "from_pretrained", staticmethod(opened))
     monkeypatch.setenv("PARAMETRIC_MEMORY_CACHE", str(cache))
     monkeypatch.chdir(ROOT)  # the demo goes elsewhere; this comes back
 
@@ -75,6 +84,25 @@ def test_all_questions_are_scored_on_demand(demo):
     assert rows["closed-book"][4:6] == never  # it does not know when not to answer
     assert (rows["from weights"][-2], rows["closed-book"][-2]) == ("0", "0")
     assert int(rows["RAG"][-2]) > 0
+
+
+def test_everybody_is_asked_as_the_evaluation_asks_and_rag_in_the_wording_that_was_chosen(demo, monkeypatch):
+    tuned = RagChoice(Wording(name="tuned", system="Read the pieces."), passages=2, chunk_chars=100)
+    reading_choice = "parametric_memory.evaluation.systems.library.reading_choice"
+    monkeypatch.setattr(reading_choice, lambda *_: SimpleNamespace(dense=tuned))
+    generate, asked = TinyBackend.generate, []
+
+    def heard(self, conversations, *, adapters, config):
+        asked.extend((turns, adapter, config) for turns, adapter in zip(conversations, adapters, strict=True))
+        return generate(self, conversations, adapters=adapters, config=config)
+
+    monkeypatch.setattr(TinyBackend, "generate", heard)
+    demo()
+    assert {config for _, _, config in asked} == {GENERATION}
+    read = [turns for turns, _, _ in asked if turns[0]["content"] == "Read the pieces."]
+    bare = [turns for turns, adapter, _ in asked if adapter is None and turns not in read]
+    assert len(read) == len(bare) == 24
+    assert all(len(turns[1]["content"]) > 100 for turns in read)
 
 
 def test_a_memory_of_another_compiler_is_made_anew(demo, cache, monkeypatch):

@@ -161,3 +161,9 @@ def test_a_network_that_begins_to_read_words_of_questions_gates_as_before_and_le
 def test_when_nothing_answers_every_gate_closes(network):
     sure_of_nothing = torch.tensor([[-20.0, -20.0, -1e-8]])
     assert network.rank_gates(Gates(sure_of_nothing, sure_of_nothing)).max() < 1e-6
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="takes a GPU")
+def test_what_a_token_router_found_may_lie_on_another_device(network):
+    found = torch.zeros(2, 5)
+    assert network.cuda().rank_gates(Gates(found, found)).device == found.device

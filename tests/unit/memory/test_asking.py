@@ -1,4 +1,4 @@
-"""What asking does beside answering: on abstaining, on follow-ups."""
+"""What asking does beside answering: on abstaining, on follow-ups, on a memory that changes meanwhile."""
 
 from dataclasses import replace
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from parametric_memory.config import MemoryConfig, StoreConfig
-from parametric_memory.errors import AbstainedError, ParametricMemoryError
+from parametric_memory.errors import AbstainedError, AtomNotFoundError, ParametricMemoryError, StoreError
+from parametric_memory.types import Document
 
 ADA = "Ada joined the Rotterdam office in 2021."
 BOB = "Bob keeps the red key of Hall 48."
@@ -104,3 +105,71 @@ def test_a_hook_that_leaves_nothing_is_an_error(office):
     office.resolve = lambda question, history: " "
     with pytest.raises(ValueError, match="empty"):
         office.ask("And?", history=turns("Hello"))
+
+
+# ---------------------------------------------------------------- meanwhile
+
+KEY = "Who keeps the red key of Hall 48?"
+
+
+@pytest.fixture
+def once_found(office, monkeypatch):
+    """Lets writes happen, one each time that candidates were found: what another thread or process may do."""
+
+    def let_happen(*writes):
+        candidates, waiting = office.candidates, list(writes)
+
+        def found(query, **settings):
+            made = candidates(query, **settings)
+            if waiting:
+                waiting.pop(0)()
+            return made
+
+        monkeypatch.setattr(office, "candidates", found)
+        return waiting
+
+    return let_happen
+
+
+def test_an_atom_that_is_deleted_meanwhile_is_not_answered_from(office, once_found):
+    for verb in (office.ask, office.explain, lambda question: office.ask(question, mode="in_context")):
+        [record] = [one for one in office.add(BOB)["results"] if one["memory"] == BOB]
+        waiting = once_found(lambda id_=record["id"]: office.delete(id_))
+        made = verb(KEY)
+        selected = made.selected if verb == office.explain else made.route.selected
+        assert not waiting and BOB not in {routed.atom.text for routed in selected}
+
+
+def test_a_citation_is_of_the_version_that_is_there(office, once_found):
+    office.reset()
+    office.add(Document("keys", f"{BOB} Cid paints doors."))
+    once_found(lambda: office.add(Document("keys", f"Keys are in the blue cupboard. {BOB}")))
+    answer = office.ask(KEY)
+    assert answer.citations[0].text == BOB and answer.citations[0].span.start > 0
+
+
+def test_writes_elsewhere_do_not_have_a_question_read_again(office, once_found):
+    waiting = once_found(lambda: office.add("Cid paints doors."), lambda: pytest.fail("looked up again"))
+    assert office.ask(KEY).citations[0].text == BOB and len(waiting) == 1
+
+
+def test_what_changes_every_time_it_is_read_is_an_error_that_says_so(office, once_found):
+    office.reset()
+    versions = [Document("keys", f"{'Hello there. ' * n}{BOB}") for n in range(5)]
+    office.add(versions[0])
+    once_found(*[lambda version=version: office.add(version) for version in versions[1:]])
+    with pytest.raises(StoreError, match="it was changed 4 times while it was read; ask again"):
+        office.ask(KEY)
+
+
+def test_an_atom_without_its_code_is_an_error_where_nobody_wrote(office, monkeypatch):
+    asked = []
+
+    def lost(atom_ids):
+        asked.append(atom_ids)
+        raise AtomNotFoundError("lost")
+
+    monkeypatch.setattr(office.store, "codes", lost)
+    with pytest.raises(AtomNotFoundError, match="lost"):
+        office.ask(KEY)
+    assert len(asked) == 1

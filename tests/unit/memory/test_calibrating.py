@@ -158,6 +158,21 @@ def test_a_wrong_line_is_named(tmp_path, line, problem):
         read_labelled(tmp_path / "questions.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("one", "problem"),
+    [
+        (("Who?", "no"), "question 2: say whether"),
+        ("ab", "question 2: expected an object"),
+        ("hello", "question 2: expected an object"),
+        (("Who?", True, "more"), "question 2: expected an object"),
+        ((" ", True), "question 2: expected an object"),
+    ],
+)
+def test_a_question_of_a_wrong_shape_is_named(one, problem):
+    with pytest.raises(UnreadableDocumentError, match=problem):
+        list(labelled([["When?", True], one]))
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UnreadableDocumentError, match=r"none\.jsonl"):
         read_labelled(tmp_path / "none.jsonl")

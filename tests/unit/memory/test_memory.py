@@ -2,6 +2,7 @@ import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,11 +11,19 @@ import torch
 from parametric_memory.adapters import import_peft
 from parametric_memory.compilers import HypernetworkCompiler, hypernetwork
 from parametric_memory.config import RoutingConfig
-from parametric_memory.errors import AtomNotFoundError, CheckpointError, CompilationError, UnreadableDocumentError
+from parametric_memory.errors import (
+    AtomNotFoundError,
+    CheckpointError,
+    CompilationError,
+    MissingDependencyError,
+    StoreError,
+    UnreadableDocumentError,
+)
 from parametric_memory.memory import ParametricMemory
 from parametric_memory.memory.answers import MODES
 from parametric_memory.memory.reranking import router_for
 from parametric_memory.routing import RerankingRouter, SimilarityRouter
+from parametric_memory.types import Document, stable_id
 
 ADA = "Ada joined the Rotterdam office in 2021."
 BOB = "Bob keeps the red key of Hall 48."
@@ -22,6 +31,27 @@ BOB = "Bob keeps the red key of Hall 48."
 
 def events(result):
     return [record["event"] for record in result["results"]]
+
+
+def remembered(memory, **scope):
+    return [record["memory"] for record in memory.get_all(**scope)["results"]]
+
+
+@pytest.fixture
+def while_compiling(memory, monkeypatch):
+    """Lets each write of a list happen once, while the memory compiles: what another thread or process may do."""
+
+    def let_happen(*writes):
+        compile_, waiting = memory.compile, list(writes)
+
+        def interrupted(atoms):
+            if waiting:
+                waiting.pop(0)()
+            return compile_(atoms)
+
+        monkeypatch.setattr(memory, "compile", interrupted)
+
+    return let_happen
 
 
 def test_adding_the_same_text_again_compiles_nothing(memory, monkeypatch):
@@ -59,6 +89,44 @@ def test_a_long_document_that_was_interrupted_goes_on_where_it_was(memory, monke
     monkeypatch.undo()
     assert Counter(events(memory.add(text))) == {"NONE": 4, "ADD": 3}
     assert set(events(memory.add(text))) == {"NONE"}
+
+
+def test_another_version_that_is_stored_meanwhile_is_replaced_and_the_rest_is_added(memory, while_compiling):
+    memory.add(Document("office", ADA))
+    while_compiling(lambda: memory.add(Document("office", f"{ADA} Cid paints doors.")))
+    result = memory.add([Document("office", f"{ADA} {BOB}"), "The gate opens at six."])
+    assert events(result) == ["NONE", "ADD", "ADD"] and result["errors"] == []
+    assert remembered(memory) == [ADA, BOB, "The gate opens at six."]
+
+
+def test_a_sentence_that_another_version_takes_away_meanwhile_is_compiled_again(memory, while_compiling):
+    memory.add(Document("office", ADA))
+    while_compiling(lambda: memory.add(Document("office", "Cid paints doors.")))
+    assert memory.add([Document("office", f"{ADA} {BOB}"), "The gate opens at six."])["errors"] == []
+    assert remembered(memory) == [ADA, BOB, "The gate opens at six."] and memory.verify() == []
+
+
+def test_parts_that_another_version_takes_away_meanwhile_are_compiled_again(memory, monkeypatch):
+    monkeypatch.setattr("parametric_memory.memory.adding.PART", 70)  # two of its sentences
+    sentences = [f"Door number {n} is painted green." for n in range(7)]
+
+    def other_writer(document, done, total):
+        if done == 4:
+            memory.store.delete_document(document.id)
+
+    memory.add(" ".join(sentences), progress=other_writer)
+    assert remembered(memory) == sentences and memory.verify() == []
+
+
+def test_two_versions_that_take_turns_all_the_time_are_an_error(memory, while_compiling):
+    cid, gate = "Cid paints doors.", "The gate opens at six."
+    memory.add(Document("office", f"{ADA} {cid}"))
+    without_ada, without_cid = (lambda text=text: memory.add(Document("office", text)) for text in (cid, gate))
+    # Each of them compiles, too: nothing is to happen meanwhile.
+    while_compiling(without_ada, lambda: None, without_cid)
+    with pytest.raises(StoreError, match="came without key or code"):
+        memory.add(Document("office", f"{ADA} {cid} {BOB}"))
+    assert remembered(memory) == [gate]
 
 
 def test_progress_counts_the_atoms_of_a_document(memory):
@@ -132,6 +200,33 @@ def test_streamed_pieces_are_the_whole_answer(memory):
     assert "".join(pieces).strip() == whole.text == stream.answer.text and len(pieces) > 1
 
 
+def test_a_stream_says_what_it_cost_as_asking_does(memory):
+    memory.add([ADA, BOB])
+    for mode in MODES:
+        stream, whole = (verb("Who keeps the red key?", mode=mode) for verb in (memory.stream, memory.ask))
+        assert "generate" not in stream.answer.timings and stream.answer.usage.completion_tokens == 0
+        assert "".join(stream).strip() == whole.text
+        assert list(stream.answer.timings) == list(whole.timings) and stream.answer.timings["generate"] > 0
+        # Whether there was an end token, the pieces do not say.
+        assert whole.usage.completion_tokens - stream.answer.usage.completion_tokens in {0, 1}
+        assert replace(stream.answer.usage, completion_tokens=0) == replace(whole.usage, completion_tokens=0)
+
+
+def test_a_stream_of_words_that_no_model_wrote_costs_nothing(memory):
+    stream, whole = (verb("Who keeps the red key?") for verb in (memory.stream, memory.ask))
+    assert "".join(stream) == whole.text == memory.config.unknown
+    assert stream.answer.usage == whole.usage and list(stream.answer.timings) == list(whole.timings)
+
+
+def test_what_is_done_with_the_pieces_of_a_stream_takes_none_of_its_time(memory, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("parametric_memory.memory.answers.time.perf_counter", lambda: clock[0])
+    stream = memory.stream("Who keeps the red key?", mode="closed_book")
+    for _ in stream:
+        clock[0] += 1.0
+    assert stream.answer.timings["generate"] == 0.0
+
+
 def test_a_stream_closed_half_way_leaves_the_base_clean(memory):
     memory.add(BOB)
     bare = memory.ask("Who?", mode="closed_book").text
@@ -151,6 +246,37 @@ def test_users_see_their_own_knowledge_alone(memory):
     seen = {record["metadata"]["user_id"] for record in memory.search("key Hall Ada", user_id="u1")["results"]}
     assert seen == {"u1"}
     assert memory.ask("Who keeps the red key?", filters={"user_id": "u3"}).abstained
+
+
+def test_documents_without_an_id_are_known_by_their_texts(memory):
+    memory.add([Document("", ADA), Document("", BOB)])
+    assert remembered(memory) == [ADA, BOB]
+    assert [held.id for held in memory.store.documents()] == [stable_id(ADA), stable_id(BOB)]
+
+
+def test_a_document_keeps_its_id_whatever_metadata_but_a_scope_comes_with_it(memory):
+    manual = Document("manual", BOB)
+    memory.add(manual)
+    memory.add(manual, metadata={"lang": "en"})
+    memory.add(manual, user_id="anna")
+    assert [held.id for held in memory.store.documents()] == ["manual", stable_id("manual", "user_id=anna")]
+    assert remembered(memory, filters={"lang": "en"}) == [BOB]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        Document(stable_id(BOB, "user_id=anna"), ADA, metadata={"user_id": "bert"}),
+        Document(stable_id(BOB, "user_id=anna"), ADA),
+        f"{BOB}\x1fuser_id=anna",
+    ],
+    ids=["another user's", "nobody's", "an id made on purpose"],
+)
+def test_nobody_replaces_the_document_of_a_user_by_its_id(memory, content):
+    memory.add(BOB, user_id="anna")
+    with pytest.raises(StoreError, match="with another user_id"):
+        memory.add(content)
+    assert remembered(memory) == remembered(memory, user_id="anna") == [BOB]
 
 
 def test_threads_of_many_users_never_meet(memory):
@@ -205,6 +331,13 @@ def test_erasing_leaves_no_trace_in_the_files(memory, tmp_path):
     for file in (tmp_path / "memory").rglob("*"):
         assert not file.is_file() or b"X98765" not in file.read_bytes()
     assert len(memory.get_all()["results"]) == 1
+
+
+def test_one_id_to_erase_is_not_taken_for_its_letters(memory):
+    [record] = memory.add(ADA)["results"]
+    with pytest.raises(TypeError, match=r"pass ids=\["):
+        memory.erase(ids=record["id"])
+    assert memory.erase(ids=[record["id"]])["deleted"] == [record["id"]]
 
 
 def test_a_reopened_memory_gives_the_same_answer(open_memory):
@@ -380,6 +513,63 @@ def test_messages_and_framework_documents_can_be_added(memory):
     memory.add([messages, langchain, llama_index])
     statements = {record["memory"] for record in memory.get_all()["results"]}
     assert statements == {ADA, BOB, "Cid paints the doors of the hall."}
+
+
+def test_a_message_in_parts_is_remembered_by_its_words(memory):
+    memory.add([{"role": "user", "content": [{"type": "text", "text": ADA}, {"type": "text", "text": BOB}]}])
+    assert remembered(memory) == [ADA, BOB]
+
+
+@pytest.mark.parametrize("content", [None, 48, [{"type": "image_url", "image_url": {"url": "data:"}}]])
+def test_a_message_that_holds_no_text_is_refused(memory, content):
+    with pytest.raises(UnreadableDocumentError, match="which is no text"):
+        memory.add({"role": "user", "content": content})
+    assert len(memory.add([{"role": "user", "content": content}, ADA])["errors"]) == 1
+    assert remembered(memory) == [ADA]
+
+
+def test_one_thing_that_cannot_be_read_does_not_stop_the_others(memory, tmp_path):
+    (tmp_path / "bob.txt").write_text(BOB)
+    things = [ADA, "", 42, tmp_path / "missing.txt", tmp_path / "bob.txt", [" ", "Cid paints doors."]]
+    errors = [one["error"] for one in memory.add(things)["errors"]]
+    assert remembered(memory) == [ADA, f"bob: {BOB}", "Cid paints doors."]
+    problems = ("adding a text: it is empty", "adding a int", "there is no such file", "adding a text: it is empty")
+    assert all(problem in error for problem, error in zip(problems, errors, strict=True))
+
+
+def test_a_file_whose_reader_is_not_installed_does_not_stop_the_others(memory, monkeypatch):
+    def unread(path, **settings):
+        raise MissingDependencyError("pypdf", extra="pdf", purpose=f"reading {path}")
+
+    monkeypatch.setattr("parametric_memory.memory.sources.read_path", unread)
+    [error] = memory.add([Path("a.pdf"), ADA])["errors"]
+    assert "reading a.pdf needs 'pypdf'" in error["error"] and remembered(memory) == [ADA]
+
+
+def test_a_document_with_an_id_or_metadata_that_cannot_be_kept_does_not_stop_the_others(memory, tmp_path):
+    (tmp_path / "lines.jsonl").write_text('{"text": "Cid paints doors.", "metadata": {"width": NaN}}')
+    wrong = [
+        Document("tags", BOB, metadata={"tags": ["red"]}),
+        Document("half \ud83d", BOB),
+        SimpleNamespace(page_content=BOB, metadata={"author": "\ud83d"}),
+        tmp_path / "lines.jsonl",
+    ]
+    result = memory.add([*wrong, ADA])
+    assert remembered(memory) == [ADA] and len(result["errors"]) == 4
+    assert all("correct the document's id or metadata" in error["error"] for error in result["errors"])
+    with pytest.raises(ValueError, match="'tags' must be a string"):
+        memory.add([ADA, BOB], metadata={"tags": ["red"]})
+
+
+def test_half_a_character_is_replaced_in_texts_and_refused_in_scopes_and_filters(memory):
+    memory.add(["The lamp \ud83d is red.", Document("hall", "The hall \ud83d is blue.")])
+    memory.add(Document("gate", "The gate \ud83d is green."), metadata={"lang": "en"})
+    assert remembered(memory) == ["The lamp � is red.", "The hall � is blue.", "The gate � is green."]
+    for verb in (memory.get_all, memory.delete_all, lambda **scope: memory.add(ADA, **scope)):
+        with pytest.raises(ValueError, match=r"\['user_id'\]: there is half a character"):
+            verb(user_id="\ud83d")
+    with pytest.raises(ValueError, match="half a character"):
+        memory.ask("Which lamp?", filters={"colour": ["red", "\ud83d"]})
 
 
 def test_one_unreadable_file_does_not_stop_a_folder(memory, tmp_path):

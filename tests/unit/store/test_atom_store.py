@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from parametric_memory.errors import (
     CorruptAdapterError,
     DocumentNotFoundError,
     StoreError,
+    StoreLockedError,
     StoreNotFoundError,
 )
 from parametric_memory.store import AtomStore, Change
@@ -119,6 +121,15 @@ def test_other_metadata_is_stored_without_compiling(plain):
     assert len(plain.atoms({"year": 2024})) == 2
 
 
+@pytest.mark.parametrize("scope", [{}, {"user_id": "bob"}, {"user_id": "ada", "run_id": 1}])
+def test_a_document_does_not_take_the_place_of_one_of_another_scope(plain, scope):
+    put(plain, ADA)
+    stranger = replace(ADA.document, text="Bob drinks tea.", metadata=scope)
+    with pytest.raises(StoreError, match="with another user_id or agent_id or run_id; give this one an id of its own"):
+        plain.put(stranger, [], [], [])
+    assert plain.atoms() == ADA.atoms and plain.document(ADA.document.id) == ADA.document
+
+
 def test_new_atoms_need_a_key_and_a_code(plain):
     with pytest.raises(StoreError, match="2 are new or changed and came without key or code"):
         plain.put(ADA.document, ADA.atoms, ADA.keys, [])
@@ -185,10 +196,12 @@ def test_what_changed_since_is_read_without_reading_all_of_the_history(plain):
         plain._database._engine, "before_cursor_execute", lambda c, cursor, sql, values, *_: asked.append((sql, values))
     )
     find(plain, "passport")
-    [(sql, values)] = [pair for pair in asked if "FROM history" in pair[0]]
-    with plain._database.read() as connection:
-        plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
-    assert len(plan) == 1 and plan[0].startswith("SEARCH") and "history_by_version" in plan[0]
+    of_history = [pair for pair in asked if "FROM history" in pair[0]]
+    assert of_history
+    for sql, values in of_history:
+        with plain._database.read() as connection:
+            plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
+        assert len(plan) == 1 and plan[0].startswith("SEARCH") and "history_by_version" in plan[0]
 
 
 def test_atoms_beside_those_found_come_along_if_asked_for(store):
@@ -230,6 +243,17 @@ def test_a_deleted_atom_is_gone_and_comes_back_with_its_document(store):
     put(store, ADA)
     assert store.atoms() == ADA.atoms
     assert [e.change for e in store.history(ADA.ids[0])] == [Change.ADD, Change.DELETE, Change.ADD]
+
+
+def test_a_deleted_sentence_is_blanked_in_the_text_until_its_document_is_put_again(plain):
+    put(plain, ADA)
+    plain.delete([ADA.ids[0]])
+    text = plain.document(ADA.document.id).text
+    assert ADA.atoms[0].span.of(text).isspace()
+    assert ADA.atoms[1].span.of(text) == ADA.sentences[1]
+    assert plain.history(ADA.ids[0])[-1].old == ADA.sentences[0]
+    put(plain, ADA)
+    assert plain.document(ADA.document.id) == ADA.document
 
 
 def test_deleting_nothing_writes_nothing(plain):
@@ -325,8 +349,11 @@ def test_a_store_of_another_model_is_refused_with_what_to_do(tmp_path, change, n
 
 
 def test_a_base_model_that_moved_is_the_same_one(tmp_path):
-    open_store(tmp_path / "s").close()
-    open_store(tmp_path / "s", spec=replace(SPEC, base_model="/elsewhere/tiny")).close()
+    moved = replace(SPEC, base_model="/elsewhere/tiny")
+    with open_store(tmp_path / "s") as store:
+        put(store, ADA)
+    with open_store(tmp_path / "s", spec=moved) as store:
+        assert store.codes(ADA.ids) == [replace(code, spec=moved) for code in ADA.codes]
 
 
 def test_a_code_of_another_compiler_is_refused(plain):
@@ -410,3 +437,13 @@ def test_verify_finds_an_atom_without_a_key_and_a_broken_full_text_index(tmp_pat
         assert "full-text index" in problems
         store.rebuild_index()
         assert [problem for problem in store.verify() if "index" in problem] == []
+
+
+def test_a_busy_store_is_not_taken_for_a_broken_one(tmp_path):
+    with open_store(tmp_path / "s", config=StoreConfig(index="numpy", lock_timeout_s=0.1)) as store:
+        put(store, ADA)
+        with closing(sqlite3.connect(store.path / "store.db", isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreLockedError, match="try again"):
+                store.verify()
+        assert store.verify() == []

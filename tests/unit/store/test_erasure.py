@@ -2,15 +2,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import event
 from store_world import ADA, BOB, Page, code_of, find, key, key_of, open_store, put
 
 from parametric_memory.config import StoreConfig
 from parametric_memory.errors import StoreLockedError
+from parametric_memory.store import database
+from parametric_memory.store.lock import Lock
+from parametric_memory.store.manifests import write_lock
 from parametric_memory.store.residue import pieces, scan, vector_pieces
 
 
@@ -62,6 +68,33 @@ def test_the_history_forgets_what_was_erased_and_when_it_was_deleted_before(plai
     assert files_with(plain.path, b"passport") == []
 
 
+@pytest.mark.parametrize("subject", [{"source": "ada.md"}, {"kind": "fact", "user_id": "ada"}])
+def test_what_was_deleted_is_erased_by_its_own_fields_too(plain, subject):
+    put(plain, ADA)
+    put(plain, BOB)
+    plain.delete_where(subject)
+    assert files_with(plain.path, b"X1234567")
+    assert plain.erase(filters=subject).residuals == ()
+    assert files_with(plain.path, b"X1234567") == []
+    assert plain.history(BOB.ids[0])[-1].new == BOB.sentences[0]
+
+
+def test_the_history_forgets_what_an_atom_said_before_it_had_the_tag_that_is_erased(plain):
+    put(plain, ADA)
+    put(plain, replace(ADA, metadata={**ADA.metadata, "tag": "secret"}))
+    plain.delete_document(ADA.document.id)
+    plain.erase(filters={"tag": "secret"})
+    assert {(event.old, event.new) for event in plain.history(ADA.ids[0])} == {(None, None)}
+    assert files_with(plain.path, b"X1234567") == []
+
+
+def test_a_sentence_that_was_deleted_before_is_in_no_file_after_it_was_erased(plain):
+    put(plain, ADA)
+    plain.delete([ADA.ids[0]])
+    assert plain.erase([ADA.ids[0]]).residuals == ()
+    assert files_with(plain.path, b"X1234567") == []
+
+
 def test_the_history_forgets_earlier_statements_of_an_erased_atom(plain):
     put(plain, BOB)
     put(plain, ADA)
@@ -90,13 +123,50 @@ def test_an_erased_sentence_is_blanked_in_the_text_that_stays(plain):
 
 
 def test_a_sentence_that_another_document_says_too_is_reported_as_shared(plain):
-    common = "The canteen opens at noon on every working day."
+    common = "The canteen opens at noon on every working day, and in the months of summer once more in the evening."
     put(plain, Page("a", [common, "Only here is the code 998877."], {"user_id": "ada"}))
     put(plain, Page("b", [common], {"user_id": "bob"}))
     erasure = plain.erase(filters={"user_id": "ada"})
     assert erasure.residuals == ()
     assert common in erasure.shared
     assert [atom.statement for atom in plain.atoms()] == [common]
+
+
+def test_the_proof_reads_what_stays_once_however_much_of_it_was_found(tmp_path):
+    def statements(sentences: int) -> int:
+        common = [f"Room number {n} of the house is open today." for n in range(sentences)]
+        asked: list[str] = []
+        with open_store(tmp_path / str(sentences)) as store:
+            put(store, Page("a", common, {"user_id": "ada"}))
+            put(store, Page("b", common, {"user_id": "bob"}))
+            event.listen(store._database._engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+            assert len(store.erase(filters={"user_id": "ada"}).shared) >= sentences
+        return len(asked)
+
+    assert statements(3) == statements(60)
+
+
+def test_more_documents_are_erased_than_one_statement_may_name(tmp_path, monkeypatch):
+    configure = database._configure
+
+    def limited(connection: sqlite3.Connection, record: object) -> None:
+        configure(connection, record)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, database.BATCH + 10)
+
+    monkeypatch.setattr(database, "_configure", limited)
+    ids = [f"d{n}" for n in range(database.BATCH + 11)]
+    with open_store(tmp_path / "s") as store:
+        with sqlite3.connect(store.path / "store.db") as connection:
+            connection.executemany(
+                "INSERT INTO documents (id, source, title, text, metadata, added, updated) "
+                "VALUES (?, '', '', 'A message.', '{\"user_id\": \"ada\"}', 0, 0)",
+                [(id_,) for id_ in ids],
+            )
+            connection.executemany(
+                "INSERT INTO document_metadata VALUES (?, 'user_id', '\"ada\"')", [(id_,) for id_ in ids]
+            )
+        assert store.erase(filters={"user_id": "ada"}).residuals == ()
+        assert store.documents() == []
 
 
 def test_a_residue_that_cannot_be_reached_is_reported(plain):
@@ -131,6 +201,19 @@ def test_erasing_waits_for_the_owner_of_the_index_and_erases_nothing_meanwhile(t
                 other.erase(filters={"user_id": "ada"})
             assert len(other.atoms()) == 2
         assert owner.erase(filters={"user_id": "ada"}).residuals == ()
+
+
+def test_an_erasure_that_fails_leaves_the_index_to_others(tmp_path):
+    with open_store(tmp_path / "s", config=StoreConfig(index="numpy", lock_timeout_s=0.1)) as store:
+        put(store, ADA)
+        with closing(sqlite3.connect(store.path / "store.db", isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreLockedError, match="try again"):
+                store.erase(filters={"user_id": "ada"})
+        with write_lock(store.path).hold(0), pytest.raises(StoreLockedError, match="writing to the store"):
+            store.erase(filters={"user_id": "ada"})
+        with Lock(store.path / "index.lock", purpose="testing").hold(0):
+            assert len(store.atoms()) == 2
 
 
 @given(before=st.binary(max_size=40), secret=st.binary(min_size=15, max_size=80), after=st.binary(max_size=40))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from store_child import page
-from store_world import ADA, Page, find, open_store, put
+from store_world import ADA, BOB, Page, find, key, open_store, put
 
 from parametric_memory.config import StoreConfig
 from parametric_memory.errors import StoreError, StoreLockedError
+from parametric_memory.store.lock import Lock
 
 CHILD = Path(__file__).with_name("store_child.py")
 
@@ -145,6 +147,20 @@ def test_a_process_that_ends_without_closing_leaves_the_index_in_order(tmp_path)
     assert (tmp_path / "s" / "index" / "closed.json").exists()
 
 
+def test_an_index_that_saw_more_than_a_restored_backup_is_made_anew(tmp_path):
+    database, eve = tmp_path / "s" / "store.db", Page("eve.md", ["Eve plays the cello in the evening."])
+    with open_store(tmp_path / "s", "chroma") as store:
+        put(store, ADA)
+    backup = database.read_bytes()
+    with open_store(tmp_path / "s", "chroma") as store:
+        put(store, BOB)
+    database.write_bytes(backup)
+    with open_store(tmp_path / "s", "chroma") as store:
+        put(store, eve)
+        assert store.search("", key(eve.sentences[0]), 1)[0].atom == eve.atoms[0]
+        assert store.verify() == []
+
+
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "gone"])
 def test_a_damaged_index_is_made_anew(tmp_path, damage):
     with open_store(tmp_path / "s", "chroma") as store:
@@ -214,6 +230,20 @@ def test_a_forked_child_is_told_to_open_the_store_again(plain):
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_lock_outlives_the_copy_of_it_in_a_forked_child(tmp_path):
+    lock = Lock(tmp_path / "x.lock", purpose="testing")
+    lock.acquire(0)
+    pid = os.fork()
+    if pid == 0:
+        del lock
+        gc.collect()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    with pytest.raises(StoreLockedError, match=f"process {os.getpid()}"):
+        Lock(tmp_path / "x.lock", purpose="testing").acquire(0)
+    lock.release()
 
 
 def test_the_exact_index_needs_neither_chroma_nor_torch(tmp_path):

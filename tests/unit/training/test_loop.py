@@ -153,6 +153,23 @@ def test_other_settings_do_not_go_on_with_a_run(make_trainer):
         make_trainer("run", replace(CONFIG, seed=7)).resume()
 
 
+def test_a_run_of_another_origin_is_not_gone_on_with(make_trainer):
+    trainer = make_trainer("run")
+    trainer._settings["init"] = "one"
+    trainer.save()
+    other = make_trainer("run")
+    other._settings["init"] = "another"
+    with pytest.raises(CheckpointError, match="init"):
+        other.resume()
+
+
+def test_a_step_is_measured_once(make_trainer, monkeypatch):
+    trainer = make_trainer()
+    trainer.run()
+    monkeypatch.setattr(trainer, "validate", lambda count: pytest.fail("it was measured already"))
+    assert set(trainer.measures()) == {"alone", "neighbours"}
+
+
 def test_a_loss_that_is_not_finite_names_its_batch(make_trainer):
     trainer = make_trainer()
     with torch.no_grad():

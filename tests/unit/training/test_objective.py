@@ -20,6 +20,7 @@ from parametric_memory.adapters import compose, spec_for
 from parametric_memory.backends import HuggingFaceBackend
 from parametric_memory.compilers import HypernetworkCompiler
 from parametric_memory.config import PromptConfig
+from parametric_memory.hypernetwork.chat import prompt_ids
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
 from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
 from parametric_memory.hypernetwork.states import continue_from, logits_of, pad, states_at
@@ -199,6 +200,24 @@ def test_closed_gates_leave_the_base_model_alone(world):
         quiet, _ = run(world, [2], Weights(preserve=1.0, quiet=1.0))
     assert loud["preserve"] > 1e-6 and loud["quiet"] > 1e-6
     assert abs(quiet["preserve"]) < 1e-6 and quiet["quiet"] == 0
+
+
+def test_rows_that_something_answers_do_not_change_how_loud_the_others_are(world):
+    alone, _ = run(world, [2], Weights(quiet=1.0))
+    among, batch = run(world, [0, 2, 1], Weights(quiet=1.0))
+    assert batch.unanswered.tolist().count(True) == 1
+    torch.testing.assert_close(among["quiet"], alone["quiet"], rtol=1e-4, atol=1e-6)
+
+
+def test_a_teacher_leaves_a_turn_unopened_where_the_student_s_is(world):
+    model, tokenizer, _, corpus, made = world
+    item = made.items[0]
+    turns = [{"role": "user", "content": item.example.question}]
+    unopened = replace(item, prompt=prompt_ids(tokenizer, turns))
+    teacher = Teacher(model, tokenizer, corpus, replace(made, items=[item, unopened]), prompt=PROMPT)
+    opened, asked = (teacher._text(number).prompt for number in (0, 1))
+    assert opened[-3:] == item.prompt[-3:] != asked[-3:] == unopened.prompt[-3:]
+    assert opened[: len(asked)] == asked
 
 
 def test_a_teacher_tells_what_the_base_model_says_with_the_text_in_its_prompt(world, tmp_path):

@@ -114,6 +114,28 @@ def test_a_sample_of_whole_documents_has_all_their_questions_but_those_of_the_la
     assert recipe.some_together(corpus, corpus.train, None, seed=1) == corpus.train
 
 
+def test_some_documents_are_kept_from_token_routers_for_what_is_trained_on_what_they_find(folders, tmp_path):
+    corpus = Corpus()
+    for number in range(200):
+        atom = corpus.add([f"It is hall {number}.", "It is old."], f"Hall {number}").start
+        corpus.train += [Example(f"{word} {number}?", str(number), (atom,)) for word in ("Which", "What")]
+    kept = [example for example in corpus.train if recipe.is_reserved(corpus, example)]
+    assert 40 < len(kept) < 130 and len(kept) % 2 == 0
+    data, base = folders
+    whole, reserved = (
+        prepare(data, tmp_path / str(only), base, replace(CONFIG, reserved=only)).trainer.lessons.exercises
+        for only in (False, True)
+    )
+    assert 0 < len(reserved) < len(whole)
+
+
+def test_a_card_says_how_many_steps_there_were(folders, tmp_path):
+    data, base = folders
+    folder = train_hypernetwork(data, tmp_path, base, replace(CONFIG, steps=4))
+    assert "Trained for 4 steps" in (folder / "README.md").read_text()
+    assert "gates (2), answers (2)" in (folder / "README.md").read_text()
+
+
 def test_a_token_router_that_is_not_there_is_a_clear_error(folders, tmp_path, monkeypatch):
     data, base = folders
     monkeypatch.setattr(recipe, "shipped_token_router", lambda _: None)

@@ -143,6 +143,16 @@ def make_trainer(pairings, encoder, tmp_path):
     return make
 
 
+def test_a_fifth_of_the_documents_may_be_left_out(encoder, tmp_path):
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(120)), encoding="utf-8")
+    asked = []
+    for reserve in (False, True):
+        config = TokenRouterConfig(**SMALL, synthetic=0, reserve=reserve)
+        folder = train_token_router(tmp_path, tmp_path / str(reserve), str(encoder), config)
+        asked.append(json.loads((folder / "config.json").read_text())["training"]["questions"])
+    assert 0.6 * asked[0] < asked[1] < 0.95 * asked[0]
+
+
 def test_it_learns_to_find_the_answer(make_trainer):
     trainer = make_trainer(steps=80, learning_rate=3e-3, nothing=0.0, twists=0.0, others=(1,))
     before = trainer.validated()

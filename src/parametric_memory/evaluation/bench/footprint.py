@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from parametric_memory.backends import HuggingFaceBackend
+from parametric_memory.evaluation.prompts import ReadingChoice
+from parametric_memory.evaluation.rag import split
 from parametric_memory.store import Stats
+from parametric_memory.types import Document
 
 #: Bytes per source token of Doc-to-LoRA's adapters for gemma-2-2b, as its authors give them.
 DOC_TO_LORA = 9_400
@@ -40,6 +44,27 @@ def measure_bytes(folder: Path, stats: Stats, *, empty: int, source_tokens: int)
         "per_token": {name: size / source_tokens for name, size in parts.items()},
         "tables_per_token": {name: size / source_tokens for name, size in _tables(folder / "store.db").items()},
     }
+
+
+def rag_bytes(documents: Sequence[Document], choice: ReadingChoice, *, dim: int) -> dict[str, int]:
+    """Return the bytes that RAG keeps of documents, by its arm: the text of its chunks, and with keys a vector of each.
+
+    No database around them is counted: it is the least that a RAG app keeps.
+
+    Args:
+        documents: What is cut into chunks.
+        choice: How large each arm's chunks are.
+        dim: Of a key, in floats of four bytes.
+
+    Raises:
+        MissingDependencyError: If the extra ``eval`` is not installed.
+    """
+
+    def kept(chunk_chars: int, vector: int) -> int:
+        chunks = [chunk for document in documents for chunk in split(document, chunk_chars=chunk_chars)]
+        return sum(len(chunk.text.encode()) + vector for chunk in chunks)
+
+    return {"rag_bm25": kept(choice.bm25.chunk_chars, 0), "rag_dense": kept(choice.dense.chunk_chars, 4 * dim)}
 
 
 def size_of(folder: Path) -> int:

@@ -27,7 +27,8 @@ def aims(parts: Figures) -> list[dict[str, Any]]:
             found.append((name, row["ratio"]["p50"], 1.5))
     if memory := parts.get("memory"):
         extra = memory["extra_bytes"]
-        found.append(("extra MB for 128,000 tokens of knowledge", None if extra is None else extra / 1e6, 50.0))
+        name = "extra MB for 128,000 tokens of knowledge, two single runs"
+        found.append((name, None if extra is None else extra / 1e6, 50.0))
     if imports := parts.get("imports"):
         found += [
             ("import, seconds", imports["seconds"]["import over python"]["p50"], 0.15),
@@ -54,8 +55,15 @@ def render(results: Figures) -> str:
 
 def aims_table(found: Sequence[Figures]) -> str:
     """Return the figures that there is an aim for, as a table; empty if there are none."""
-    rows = [(one["measure"], _number(one["value"]), f"≤ {one['aim']:g}", ("no", "yes")[one["met"]]) for one in found]
-    return "\n".join(_table(("measure", "value", "aim", "met"), rows)).strip() if rows else ""
+    rows = map(_aim_row, found)
+    return "\n".join(_table(("measure", "value", "aim", "met"), rows)).strip() if found else ""
+
+
+def _aim_row(one: Figures) -> tuple[str, ...]:
+    value, aim, met = _number(one["value"]), f"≤ {one['aim']:g}", ("no", "yes")[one["met"]]
+    # Nothing costs less than nothing: what is measured is noise, and meets no aim.
+    noise = one["value"] < 0
+    return (one["measure"], f"not measurable ({value})" if noise else value, aim, "–" if noise else met)
 
 
 def part_section(name: str, part: Figures) -> str:
@@ -102,6 +110,7 @@ def _bytes(part: Figures) -> list[str]:
         ("KV cache of the text, dtype as run", _number(part["kv_cache_per_token"])),
         ("KV cache of the text, 16 bit", _number(part["kv_cache_per_token_16_bit"])),
         ("Doc-to-LoRA, gemma-2-2b", _number(part["doc_to_lora_per_token"])),
+        *((f"chunks of {arm}, no database", _number(size)) for arm, size in part.get("rag_per_token", {}).items()),
     ]
     tables = [(name, _number(size)) for name, size in part["tables_per_token"].items() if size >= 1.0]
     return [
@@ -129,11 +138,15 @@ def _memory(part: Figures) -> list[str]:
         "",
         *_table(("work", "models loaded", "peak", "peak on the GPU"), rows),
         (
-            f"128,000 tokens of knowledge add {_mb(part['extra_bytes'])} MB to asking; their KV cache takes "
-            f"{_mb(part['kv_cache_bytes'])} MB."
+            f"128,000 tokens of knowledge add {_extra(part['extra_bytes'])} to asking, the difference of two single "
+            f"runs; their KV cache takes {_mb(part['kv_cache_bytes'])} MB."
         ),
         "",
     ]
+
+
+def _extra(size: int | None) -> str:
+    return f"nothing measurable ({_mb(size)} MB)" if size is not None and size < 0 else f"{_mb(size)} MB"
 
 
 def _growth(part: Figures) -> list[str]:
@@ -179,6 +192,8 @@ def _growth(part: Figures) -> list[str]:
 
 
 def _threads(part: Figures) -> list[str]:
+    first = next(iter(part["speedup"]))
+    divisor = "one thread" if first == "1" else f"{first} threads"
     rows = [
         (
             count,
@@ -194,7 +209,7 @@ def _threads(part: Figures) -> list[str]:
             f"{part['different']} answers differed from those of one thread."
         ),
         "",
-        *_table(("threads", "asks a second", "quartiles", "÷ one thread"), rows),
+        *_table(("threads", "asks a second", "quartiles", f"÷ {divisor}"), rows),
     ]
 
 
@@ -227,11 +242,12 @@ _TITLES = {
 
 def _circumstances(part: Figures) -> list[str]:
     machine, versions = part["machine"], part["versions"]
+    router = f", token router `{part['token_router']}`" if part.get("token_router") else ""
     told = ", ".join(f"{name} {version}" for name, version in versions.items())
     return [
         (
             f"Made by `{part['command']}`, {part['started']}: base model `{part['base_model']}`, compiler "
-            f"`{part['compiler']}`, data `{part['data']}`, seed {part['seed']}; {machine['cores']} cores, "
+            f"`{part['compiler']}`{router}, data `{part['data']}`, seed {part['seed']}; {machine['cores']} cores, "
             f"{machine['threads']} threads of torch, {machine['device']}, {machine['dtype']}, "
             f"{machine['platform']}; {told}."
         ),

@@ -17,7 +17,13 @@ from typing import Any
 
 from parametric_memory.errors import ConfigError, MissingDependencyError
 from parametric_memory.evaluation.bench.clock import Clock
-from parametric_memory.evaluation.bench.footprint import DOC_TO_LORA, kv_cache_bytes, measure_bytes, size_of
+from parametric_memory.evaluation.bench.footprint import (
+    DOC_TO_LORA,
+    kv_cache_bytes,
+    measure_bytes,
+    rag_bytes,
+    size_of,
+)
 from parametric_memory.evaluation.bench.growth import INDEXES, measure_growth
 from parametric_memory.evaluation.bench.imports import measure_imports
 from parametric_memory.evaluation.bench.memories import Opener, Pretrained, beside
@@ -28,6 +34,7 @@ from parametric_memory.evaluation.bench.stages import Bench, Progress, hugging_f
 from parametric_memory.evaluation.bench.threads import THREADS, measure_threads
 from parametric_memory.evaluation.bench.workload import Workload, workload
 from parametric_memory.evaluation.machine import circumstances
+from parametric_memory.evaluation.prompts import reading_choice
 from parametric_memory.memory import ParametricMemory
 
 PARTS = ("stages", "bytes", "memory", "growth", "threads", "imports")
@@ -190,7 +197,19 @@ def _bytes(work: _Work) -> dict[str, Any]:
         "kv_cache_per_token": kv_cache_bytes(backend),
         "kv_cache_per_token_16_bit": kv_cache_bytes(backend, itemsize=2),
         "doc_to_lora_per_token": DOC_TO_LORA,
+        "rag_per_token": {name: size / tokens for name, size in _rag(work).items()},
     }
+
+
+def _rag(work: _Work) -> dict[str, int]:
+    """Return what RAG keeps of the documents, by its arm; nothing without the extra that cuts them."""
+    memory = work.parts
+    choice = reading_choice(memory.backend.fingerprint, memory.prompt)
+    try:
+        return rag_bytes(work.load.documents, choice, dim=memory.key_encoder.dim)
+    except MissingDependencyError as error:
+        logger.warning("no bytes of RAG beside those of the memory: %s", error)
+        return {}
 
 
 def _memory(work: _Work) -> dict[str, Any]:

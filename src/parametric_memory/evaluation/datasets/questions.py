@@ -18,6 +18,8 @@ class Question:
 
     ``answers`` are all the right ones, any of which will do; ``answerable`` is false if the document holds none.
     ``supports`` are the sentences of the document that an answer needs, all of them, where the set names them.
+    ``anywhere`` is true if its file does not say which document it is about: then it is asked of all of them, and this
+    one is where a right answer most likely stands.
     """
 
     dataset: str
@@ -28,6 +30,7 @@ class Question:
     answers: tuple[str, ...]
     answerable: bool
     supports: tuple[str, ...] = ()
+    anywhere: bool = False
 
     @property
     def id(self) -> str:

@@ -91,6 +91,7 @@ def question_of(row: Row, document: CorpusDocument) -> Question:
         answers=answers,
         answerable=answerable,
         supports=supports,
+        anywhere=row.fields.get("anywhere") is True,
     )
 
 

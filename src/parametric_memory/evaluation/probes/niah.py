@@ -7,18 +7,16 @@ stopped goes on where it was.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from statistics import fmean, median
 from typing import Any, TypeAlias
 
 import torch
 
-from parametric_memory import __version__
 from parametric_memory.errors import CheckpointError, GenerationError
 from parametric_memory.evaluation.answers import AnswerFile
 from parametric_memory.evaluation.bench.isolation import extra_memory
@@ -28,9 +26,9 @@ from parametric_memory.evaluation.probes.findings import Findings
 from parametric_memory.evaluation.probes.haystack import ARRANGEMENTS, DEPTHS, KINDS, Haystack, haystack
 from parametric_memory.evaluation.probes.length import AROUND, window
 from parametric_memory.evaluation.probes.world import World, add_documents
+from parametric_memory.evaluation.signatures import dependencies, signature
 from parametric_memory.evaluation.systems import GENERATION, SYSTEMS, Given, Library, LibrarySystem, chunked_memory
 from parametric_memory.memory import ParametricMemory
-from parametric_memory.types import stable_id
 
 Row: TypeAlias = dict[str, Any]
 
@@ -224,19 +222,7 @@ def _row(kept: AnswerFile, arm: str, tokens: int, limit: int) -> Row:
 def _settings(world: World, chunked: ParametricMemory | None, arm: str) -> str:
     """Return what tells answers that were made with other settings apart; how many there are changes none of them."""
     memory = chunked if chunked and ARMS[arm] else world.parts
-    told = {
-        "base": memory.backend.fingerprint,
-        "compiler": memory.compiler.name if arm not in {"in_context", "rag_dense"} else "",
-        "token_router": memory.token_router.name if memory.token_router and arm == "atoms" else "",
-        "key_encoder": memory.key_encoder.name,
-        "seed": world.seed,
-        "prompt": asdict(memory.prompt),
-        "generation": asdict(GENERATION),
-        "routing": asdict(memory.config.routing),
-        "max_rank": memory.config.max_rank,
-        "version": __version__,
-    }
-    return stable_id(json.dumps(told, sort_keys=True))[:16]
+    return signature(dependencies(arm, memory) | {"seed": world.seed})
 
 
 def _mean(values: Iterable[float]) -> float | None:

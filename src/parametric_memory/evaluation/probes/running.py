@@ -6,6 +6,7 @@ needles were asked for. A probe whose file was made with the same settings and t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from parametric_memory import __version__
 from parametric_memory.errors import ConfigError, MissingDependencyError
 from parametric_memory.evaluation.probes.counterfactual import counterfactual
 from parametric_memory.evaluation.probes.disagreement import disagreement
@@ -26,7 +26,8 @@ from parametric_memory.evaluation.probes.paraphrase import paraphrase
 from parametric_memory.evaluation.probes.stored import stored
 from parametric_memory.evaluation.probes.two_hop import two_hop
 from parametric_memory.evaluation.probes.world import Progress, World
-from parametric_memory.evaluation.systems import GENERATION, depends_on
+from parametric_memory.evaluation.signatures import dependencies, parts_of, signature
+from parametric_memory.evaluation.systems import CHUNKED, SYSTEMS
 from parametric_memory.memory import ParametricMemory
 
 logger = logging.getLogger(__name__)
@@ -155,23 +156,20 @@ def _run(name: str, world: World, path: Path, settings: Mapping[str, Any]) -> di
 def _settings(world: World) -> dict[str, Any]:
     """Return all that the findings depend on, as it reads back from JSON."""
     memory = world.parts
-    settings = {
-        "base_model": memory.backend.base_model,
-        "base_fingerprint": memory.backend.fingerprint,
-        "compiler": memory.compiler.name,
-        "token_router": memory.token_router.name if memory.token_router else None,
-        "key_encoder": memory.key_encoder.name,
+    # All of them, whichever a probe asks; of chunks none can be asked without a document compiler.
+    asked = [system for system in SYSTEMS if memory.config.document_checkpoint or system not in CHUNKED]
+    settings = parts_of(memory) | {
+        "systems": signature({system: dependencies(system, memory) for system in asked}),
         "limit": world.limit,
         "seed": world.seed,
         "lengths": world.lengths,
         "stored": world.stored,
-        "prompt": asdict(memory.prompt),
-        "generation": asdict(GENERATION),
         "config": asdict(memory.config),
-        "version": __version__,
-        "data": {name: path.stat().st_size for name, path in world.files().items()},
+        "data": {name: _digest(path) for name, path in world.files().items()},
     }
-    if memory.config.document_checkpoint:
-        settings["document_compiler"] = depends_on("document", memory)
     read: dict[str, Any] = json.loads(json.dumps(settings))
     return read
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()

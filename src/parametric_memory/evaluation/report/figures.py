@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from parametric_memory.evaluation.metrics import KS, normalise, recall_at, refusal, refusal_curve
+from parametric_memory.evaluation.metrics import KS, recall_at, refusal, refusal_curve, refuses, score
 from parametric_memory.evaluation.report.legend import is_given, is_rag
 from parametric_memory.evaluation.statistics import (
     Array,
@@ -63,7 +63,7 @@ def figures(rows: Rows, ms: Mapping[str, Sequence[float]]) -> dict[str, Any]:
         ``rag``, the better of the plain RAG arms, None if there is none; ``ratios`` of mean F1; and ``systems`` by
         name, each with its means, their ``intervals``, and its differences ``against`` every RAG arm.
     """
-    rows = in_one_order(rows)
+    rows = taken(rows)
     asked = {row["id"]: row for answers in rows.values() for row in answers}
     rag = better_rag(rows)
     systems = {name: _summary(answers, ms.get(name, ())) for name, answers in rows.items()}
@@ -86,9 +86,19 @@ def figures(rows: Rows, ms: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     }
 
 
-def in_one_order(rows: Rows) -> Rows:
-    """Return rows sorted by question: the last digits of an interval depend on the order of the documents."""
-    return {name: sorted(answers, key=lambda row: str(row["id"])) for name, answers in rows.items()}
+def taken(rows: Rows) -> Rows:
+    """Return rows as figures take them: sorted by question, and scored anew where nothing is the right answer.
+
+    The last digits of an interval depend on the order of the documents; and what counts as a refusal must not depend on
+    when a row was written.
+    """
+    return {name: sorted(map(_scored, answers), key=lambda row: str(row["id"])) for name, answers in rows.items()}
+
+
+def _scored(row: Row) -> Row:
+    if row["answers"]:
+        return row
+    return {**row, **asdict(score("" if row["abstained"] else row["prediction"], ()))}
 
 
 def better_rag(rows: Rows) -> str | None:
@@ -134,7 +144,7 @@ def _pairs(ours: Sequence[Row], theirs: Sequence[Row], measure: str) -> list[tup
 
 def _summary(rows: Sequence[Row], ms: Sequence[float]) -> dict[str, Any]:
     """Return one system's means, with their intervals; None where there is nothing to take a mean of."""
-    refused = [bool(row["abstained"] or not normalise(row["prediction"])) for row in rows]
+    refused = [_refused(row) for row in rows]
     answerable = [bool(row["answers"]) for row in rows]
     return {
         **{measure: fmean(row[measure] for row in rows) for measure in SCORES},
@@ -152,6 +162,12 @@ def _summary(rows: Sequence[Row], ms: Sequence[float]) -> dict[str, Any]:
         "refusal_curve": _curve(rows, answerable),
         "by_length": _by_length(rows),
     }
+
+
+def _refused(row: Row) -> bool:
+    # "Unknown" can be what a document says: a right answer refuses nothing.
+    right = bool(row["answers"] and row["em"])
+    return bool(row["abstained"] or (refuses(row["prediction"]) and not right))
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -250,7 +266,7 @@ def overall(rows: Mapping[str, Rows], datasets: Mapping[str, Mapping[str, Any]])
         not handed the gold sentence has a higher F1; ``ms_ratio``, the geometric mean over sets; and differences
         ``against`` every RAG arm, and against ``rag``, the better one of each set.
     """
-    rows = {dataset: in_one_order(systems) for dataset, systems in rows.items()}
+    rows = {dataset: taken(systems) for dataset, systems in rows.items()}
     names = dict.fromkeys(name for systems in rows.values() for name in systems)
     systems = {name: _across(name, rows, datasets) for name in names}
     arms = [name for name in PLAIN_RAG if name in systems]

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from parametric_memory.evaluation.systems import DESCRIPTIONS
+from parametric_memory.evaluation.systems import DESCRIPTIONS, UNSEARCHED
+from parametric_memory.evaluation.systems.distilled import DISTILLED
 
 #: What a system answers from: nothing, text that it is given, text that it finds, weights, both; or it must fail.
 Family: TypeAlias = Literal["nothing", "text", "rag", "weights", "both", "control", "other"]
@@ -76,7 +77,7 @@ def is_rag(name: str) -> bool:
 
 def is_given(name: str) -> bool:
     """Return whether a system is handed the gold sentence, or the test question: a bound, not a rival."""
-    return entry(name).family == "text" or name.endswith("_oracle") or name in {"distillation", "refined"}
+    return name in DISTILLED or (name in UNSEARCHED and name != "closed_book")
 
 
 def in_order(names: Iterable[str]) -> list[str]:

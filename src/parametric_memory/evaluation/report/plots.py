@@ -7,7 +7,7 @@ from the legend, and its name stands beside what it did. The same figures give t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,12 +168,13 @@ def depth_maps(maps: Mapping[str, DepthMap], path: Path) -> Path:
     return path
 
 
-def bytes_against_f1(points: Mapping[str, tuple[float, float]], path: Path) -> Path:
-    """Draw systems by the bytes that they keep per source token, and by their F1."""
+def bytes_against_f1(points: Mapping[str, tuple[float, float]], path: Path, *, at_most: Collection[str] = ()) -> Path:
+    """Draw systems by the bytes that they keep per source token, and by their F1; of some, the bytes are a bound."""
     with _figure(path, (6.4, 3.4)) as (_, (panel,)):
         for name, (size, f1) in points.items():
             panel.plot([size], [f1], marker=entry(name).marker, color=entry(name).colour, markersize=8)
-            panel.annotate(name, (size, f1), (7, 5), textcoords="offset points", color=entry(name).colour)
+            label = f"{name} (at most)" if name in at_most else name
+            panel.annotate(label, (size, f1), (7, 5), textcoords="offset points", color=entry(name).colour)
         panel.set_xscale("log")
         panel.set(xlabel="bytes kept per source token", ylabel="token F1", ylim=(0, None))
         panel.margins(x=0.25, y=0.25)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,11 +19,12 @@ from parametric_memory.errors import UnreadableDocumentError
 from parametric_memory.evaluation.report.figures import figures, overall
 from parametric_memory.evaluation.report.legend import in_order
 from parametric_memory.evaluation.report.stated import stated
-from parametric_memory.types import stable_id
 
 #: What ``results.json`` holds: settings, circumstances, datasets, overall.
 Results: TypeAlias = dict[str, Any]
 Row: TypeAlias = dict[str, Any]
+#: By system, those that its answers may have.
+Signatures: TypeAlias = Mapping[str, Sequence[str]]
 
 #: What may differ between folders that become one result.
 _FREE = {"limit"}
@@ -71,23 +72,26 @@ def read_results(paths: Sequence[Path | str]) -> list[Results]:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a folder of `pmem eval`; answers that were made with other settings are left out.
+    """Read the last run into a folder of `pmem eval`; what was asked with other settings, or only before, is left out.
 
     Raises:
         UnreadableDocumentError: If it is not such a folder.
     """
     settings = read_json(folder / "settings.json")
-    hashes = settings.pop("hashes", None)
-    if not hashes:
-        raise UnreadableDocumentError(f"reading the run of {folder}: its settings.json is not of an evaluation")
-    rows = _rows(folder / "answers.jsonl", hashes, settings.get("systems", ()))
+    signatures = settings.pop("signatures", None)
+    if not signatures:
+        raise UnreadableDocumentError(
+            f"reading the run of {folder}: its settings.json does not say which answers are the run's; if an earlier "
+            "version made it, run `pmem eval` again, or name the folder's results.json in place of the folder"
+        )
+    rows = _rows(folder / "answers.jsonl", signatures)
     times = read_json(folder / "timings.json") if (folder / "timings.json").exists() else {}
     results = read_json(folder / "results.json")["datasets"] if (folder / "results.json").exists() else {}
     return Run(
         settings={key: value for key, value in settings.items() if key not in _CIRCUMSTANCES},
         circumstances=_circumstances(settings),
         rows=rows,
-        ms={name: _times(times, {hashes[name], f"{name}-{hashes[name]}"}) for name in rows},
+        ms={name: _times(times, name, signatures[name]) for name in rows},
         held={name: {key: results.get(name, {}).get(key) for key in ("documents", "atoms")} for name in rows},
     )
 
@@ -125,11 +129,11 @@ def portable(command: str) -> str:
     return shlex.join(f"DATA/{Path(word).name}" if re.match(r"/|[A-Za-z]:\\|~", word) else word for word in words)
 
 
-def _rows(path: Path, hashes: Mapping[str, str], systems: Sequence[str]) -> dict[str, dict[str, list[Row]]]:
-    """Return rows by dataset and system; a torn last line of a run that was killed is left out.
+def _rows(path: Path, signatures: Mapping[str, Signatures]) -> dict[str, dict[str, list[Row]]]:
+    """Return the rows of these signatures by dataset and system.
 
-    Of the ``systems`` of the run, every row in the file counts: a run moves others away when it starts. Systems of
-    earlier runs count if they were asked with the same settings.
+    A row of the run's signature answers one of its questions: they are part of it. A torn last line of a run that was
+    killed is left out.
     """
     try:
         *lines, _torn = path.read_text(encoding="utf-8").split("\n")
@@ -139,11 +143,10 @@ def _rows(path: Path, hashes: Mapping[str, str], systems: Sequence[str]) -> dict
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-            dataset, system, id_ = row["dataset"], row["system"], row["id"]
+            dataset, system, id_, made_with = row["dataset"], row["system"], row["id"], row["settings"]
         except (ValueError, LookupError, TypeError) as error:
             raise UnreadableDocumentError(f"reading the answers of {path}, line {number}: {error}") from error
-        current = {hashes.get(dataset), stable_id(hashes.get(dataset, ""), "")[:16]}
-        if dataset in hashes and (system in systems or row.get("settings") in current):
+        if made_with in signatures.get(dataset, {}).get(system, ()):
             found.setdefault(dataset, {}).setdefault(system, {})[id_] = row
     if not found:
         raise UnreadableDocumentError(f"reading the answers of {path}: there are none with the settings of the run")
@@ -152,11 +155,14 @@ def _rows(path: Path, hashes: Mapping[str, str], systems: Sequence[str]) -> dict
     }
 
 
-def _times(times: Mapping[str, Mapping[str, list[float]]], settings: Collection[str]) -> dict[str, list[float]]:
-    """Return the times of most systems that were measured together; of several, the last."""
-    fitting = [measured for key, measured in times.items() if key.rpartition(":")[0] in settings]
-    most: Mapping[str, list[float]] = max(reversed(fitting), key=len, default=_NO_TIMES)
-    return dict(most)
+def _times(times: Mapping[str, Mapping[str, Any]], dataset: str, signatures: Signatures) -> dict[str, list[float]]:
+    """Return the times of most systems that were measured together on a dataset; of several, the last."""
+    fitting = [
+        {system: one["ms"] for system, one in measured.items() if one["settings"] == signatures.get(system)}
+        for key, measured in times.items()
+        if key.rpartition(":")[0] == dataset
+    ]
+    return max(reversed(fitting), key=len, default={})
 
 
 def _results(runs: Sequence[Run]) -> Results:
@@ -182,7 +188,6 @@ def _results(runs: Sequence[Run]) -> Results:
     }
 
 
-_NO_TIMES: Mapping[str, list[float]] = {}
 _HELD = ("documents", "atoms")
 
 

@@ -14,6 +14,7 @@ from parametric_memory.evaluation.bench.report import aims_table, part_section
 from parametric_memory.evaluation.probes.findings import cell, columns
 from parametric_memory.evaluation.report import plots
 from parametric_memory.evaluation.report.curves import curves_by_length, curves_of, curves_of_recall, maps_of
+from parametric_memory.evaluation.report.figures import PLAIN_RAG
 from parametric_memory.evaluation.report.legend import legend
 from parametric_memory.evaluation.report.markdown import about, notes
 from parametric_memory.evaluation.report.published import published_section
@@ -153,7 +154,8 @@ def _recall(run: Results, folder: Path, suffix: str) -> str:
     if not shown:
         return ""
     path = plots.recall_by_k(curves_of_recall(run["datasets"]), folder / f"recall{suffix}.svg")
-    return _joined(_picture(path, "Share of questions whose gold sentence is among the first k places"), shown)
+    caption = "Share of questions whose gold sentence lies whole in one of the first k places"
+    return _joined(_picture(path, caption), shown)
 
 
 def _refusal(run: Results, folder: Path, suffix: str) -> str:
@@ -249,17 +251,23 @@ def _arm(name: str, arm: Mapping[str, Any]) -> list[str]:
 def bytes_per_token(bench: Mapping[str, Any]) -> dict[str, float]:
     """Return bytes kept per source token, by system, from the part ``bytes`` of a bench.
 
-    RAG keeps what the memory keeps, but for the codes. Reading a document at once needs its KV cache, or its text to
-    make it from: the cache is what is counted.
+    RAG keeps its chunks; a bench that did not measure them only bounds it (see `bounded`), by what the memory keeps but
+    for the codes. Reading a document at once needs its KV cache, or its text to make it from: the cache is what is
+    counted.
     """
     part = bench.get("bytes", {})
     per_token = part.get("per_token", {})
     if not per_token:
         return {}
     kept = {"atoms": per_token["total"], "hybrid": per_token["total"]}
-    kept["rag_bm25"] = kept["rag_dense"] = per_token["total"] - per_token.get("codes", 0.0)
+    kept |= part.get("rag_per_token") or dict.fromkeys(PLAIN_RAG, per_token["total"] - per_token.get("codes", 0.0))
     cache = part.get("kv_cache_per_token")
     return kept | ({"in_context_document": cache} if cache else {})
+
+
+def bounded(bench: Mapping[str, Any]) -> Sequence[str]:
+    """Return the systems that keep at most what `bytes_per_token` says: RAG's, where a bench left out its chunks."""
+    return () if bench.get("bytes", {}).get("rag_per_token") else PLAIN_RAG
 
 
 def _bytes(material: Material, folder: Path) -> str:
@@ -268,16 +276,26 @@ def _bytes(material: Material, folder: Path) -> str:
     points = {name: (size, systems[name]) for name, size in kept.items() if name in systems}
     if not points:
         return ""
-    path = plots.bytes_against_f1(points, folder / "bytes.svg")
-    rows = [[f"`{name}`", f"{size:,.0f}", number(f1)] for name, (size, f1) in points.items()]
+    bounds = bounded(material.bench)
+    path = plots.bytes_against_f1(points, folder / "bytes.svg", at_most=bounds)
+    rows = [
+        [f"`{name}`", f"{'at most ' if name in bounds else ''}{size:,.0f}", number(f1)]
+        for name, (size, f1) in points.items()
+    ]
     split = material.bench["bytes"]["per_token"]
     parts = ", ".join(f"{name} {number(size, digits=0)}" for name, size in split.items() if name != "total")
+    rag = _BOUNDED if bounds else _MEASURED
     return _joined(
         _picture(path, "Token F1 against bytes kept per source token"),
         table(("system", "bytes per source token", "token F1"), rows),
-        f"The memory's bytes per source token: {parts}. In-context: the KV cache of the text.",
+        f"The memory's bytes per source token: {parts}. {rag} In-context: the KV cache of the text.",
         _made(material, "bytes"),
     )
+
+
+#: What RAG's bytes are, with and without its chunks.
+_MEASURED = "RAG: the text of its chunks and, for `rag_dense`, a vector each, no database around them."
+_BOUNDED = "RAG, whose chunks were not measured: what the memory keeps, but for the codes."
 
 
 def _means(run: Results) -> dict[str, float]:
@@ -312,8 +330,20 @@ def _costs(material: Material, _folder: Path) -> str:
 
 
 def _made(material: Material, part: str) -> str:
-    command = material.bench.get(part, {}).get("command")
-    return f"Made by `{portable(command)}`." if command else ""
+    """Return what made a part of a bench, and whether its checkpoint is that of the tables of runs."""
+    found = material.bench.get(part, {})
+    if "command" not in found:
+        return ""
+    used = _checkpoint(found)
+    named = "".join(f", {key.replace('_', ' ')} `{name}`" for key, name in used.items() if name)
+    above = [_checkpoint(run["settings"]) for run in material.runs]
+    other = ", of another checkpoint than the tables above" if named and used not in above else ""
+    return f"Made by `{portable(found['command'])}`{named}{other}."
+
+
+def _checkpoint(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells a checkpoint, in the settings of a run as in a part of a bench."""
+    return {key: settings.get(key) for key in ("compiler", "token_router")}
 
 
 def _published(material: Material, _folder: Path) -> str:

@@ -140,7 +140,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "refined": "the gold sentence's adapter of the memory's compiler, after a few gradient steps",
     "reader": "the gold sentence in the prompt, and a LoRA that was tuned to answer from the prompt",
     "reader_document": "the document in the prompt, cut as for in_context_document, and that LoRA",
-    "rag_reader": "the chunks of rag_dense in the prompt, and that LoRA",
+    "rag_reader": "chunks in the prompt, found as for rag_dense, and that LoRA",
 }
 
 
@@ -150,6 +150,7 @@ def depends_on(system: str, memory: ParametricMemory) -> str:
 
 
 _rag_choice = reading.choice_digest(lambda choice: choice.dense)
+_read_choice = reading.choice_digest(lambda choice: choice.reader)
 
 #: By the system's name, what tells its answers of one day from those of another: a digest of a file, say.
 DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {
@@ -161,7 +162,7 @@ DEPENDENCIES: Mapping[str, Callable[[ParametricMemory], str]] = {
     "rag_dense_64": lambda memory: f"{_rag_choice(memory)}{memory.config.snippet_tokens}",
     "reader": lambda memory: reader_digest(memory.backend),
     "reader_document": lambda memory: reader_digest(memory.backend),
-    "rag_reader": lambda memory: _rag_choice(memory) + reader_digest(memory.backend),
+    "rag_reader": lambda memory: _read_choice(memory) + reader_digest(memory.backend),
     "hybrid": lambda memory: str(memory.config.snippet_tokens),
     "hybrid_unsure": lambda memory: str(memory.config.snippet_tokens),
     **dict.fromkeys(CHUNKED, lambda memory: chunk_compiler(memory)[0].name),

@@ -55,7 +55,11 @@ def rag_bm25(library: Library, questions: Sequence[Question]) -> list[Given]:
 
 def rag_dense(library: Library, questions: Sequence[Question]) -> list[Given]:
     """Give the chunks that LangChain's vector store finds with the memory's key encoder."""
-    choice = library.reading.dense
+    return dense(library, questions, library.reading.dense)
+
+
+def dense(library: Library, questions: Sequence[Question], choice: RagChoice) -> list[Given]:
+    """Give what `rag_dense` does, as many chunks and as large ones as were chosen."""
     index = library.chunks(choice.chunk_chars)
     return [_read(index.dense(q.question, k=LOOKED, doc_id=library.document(q)), choice) for q in questions]
 

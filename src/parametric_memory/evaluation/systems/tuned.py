@@ -34,4 +34,4 @@ def with_reader(prepare: Preparation, *, folder: Path | None = None) -> Preparat
 
 reader = with_reader(reading.in_context)
 reader_document = with_reader(reading.in_context_document)
-rag_reader = with_reader(reading.rag_dense)
+rag_reader = with_reader(lambda library, questions: reading.dense(library, questions, library.reading.reader))

@@ -38,6 +38,28 @@ def test_saying_nothing_counts_as_refusing():
     assert found["systems"]["s"]["refusal"]["f1"] == 1.0
 
 
+def test_whoever_says_that_it_is_not_known_refuses_as_one_that_abstains():
+    said = {"answers": [], "gold": None, "loglikelihood": None, "f1": 0.0, "em": 0.0, "containment": 0.0}
+    rows = {
+        "atoms": [row(1, **said, prediction="I don't know.", abstained=True), row(2), row(3)],
+        "rag_dense": [row(1, **said, prediction="Not mentioned."), row(2), row(3)],
+    }
+    found = {"one": figures(rows, {})}
+    atoms, rag = (found["one"]["systems"][name] for name in rows)
+    assert atoms["refusal"] == rag["refusal"] and rag["refusal"]["f1"] == 1.0
+    assert atoms["f1"] == rag["f1"] == pytest.approx(2 / 3)
+    assert (atoms["abstained"], rag["abstained"]) == (pytest.approx(1 / 3), 0.0)
+    both = overall({"one": rows}, found)["systems"]
+    assert both["atoms"]["intervals"] == both["rag_dense"]["intervals"]
+    assert both["rag_dense"]["intervals"]["f1"][1] == 1.0
+
+
+def test_what_is_the_right_answer_refuses_nothing():
+    right = row(2, answers=["unknown"], prediction="Unknown.", f1=1.0, em=1.0)
+    found = figures({"s": [row(1, answers=[], gold=None, prediction="."), right]}, {})
+    assert found["systems"]["s"]["refusal"]["precision"] == 1.0
+
+
 def test_rows_of_earlier_runs_have_no_recall_and_no_curve():
     found = figures({"s": ROWS}, {})["systems"]["s"]
     assert (found["recall_at"], found["refusal_curve"], found["by_length"]) == (None, None, None)
@@ -91,6 +113,13 @@ def test_overall_is_the_mean_of_the_sets_however_large_they_are():
     assert atoms["against"]["rag"]["f1"]["sets"] == found["sets"] == 2
     assert sum(one["wins"] or 0 for one in found["systems"].values()) >= 2
     assert found["systems"]["atoms_oracle"]["wins"] is None
+
+
+def test_a_system_that_is_handed_the_gold_sentence_is_no_rival():
+    rows = {"one": rows_of("one", strengths={"closed_book": 0.0, "atoms": 0.4, "atoms_among": 0.9})}
+    found = overall(rows, {"one": figures(rows["one"], {})})["systems"]
+    assert found["atoms_among"]["f1"] > found["atoms"]["f1"]
+    assert (found["closed_book"]["wins"], found["atoms"]["wins"], found["atoms_among"]["wins"]) == (0, 1, None)
 
 
 def test_the_page_shows_every_system_and_no_column_that_says_nothing():

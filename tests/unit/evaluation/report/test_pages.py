@@ -17,11 +17,14 @@ from PIL import Image
 from parametric_memory.errors import MissingDependencyError, UnreadableDocumentError
 from parametric_memory.evaluation.report import figures, plots
 from parametric_memory.evaluation.report.curves import curves_by_length, curves_of, curves_of_recall
-from parametric_memory.evaluation.report.legend import KNOWN, entry, in_order
+from parametric_memory.evaluation.report.legend import KNOWN, entry, in_order, is_given
+from parametric_memory.evaluation.report.markdown import notes
 from parametric_memory.evaluation.report.pages import fill, write_benchmarks, write_reports
 from parametric_memory.evaluation.report.results import read_results
-from parametric_memory.evaluation.report.sections import SECTIONS
+from parametric_memory.evaluation.report.sections import SECTIONS, Material
 from parametric_memory.evaluation.report.verdict import comparisons, decisive, verdict
+from parametric_memory.evaluation.systems import SYSTEMS, Place
+from parametric_memory.types import Span
 
 PUBLISHED = {
     "sources": {"Paper": "https://example.org/paper"},
@@ -185,6 +188,13 @@ def test_a_system_has_one_colour_whatever_stands_beside_it(name):
     assert in_order([name, "atoms"]).index(name) <= 1
 
 
+def test_a_system_is_given_the_gold_sentence_or_finds_what_it_answers_from():
+    found = {"closed_book", "atoms", "atoms_or_base", "hybrid", "hybrid_unsure", "extract", "document"}
+    rag = {"rag_bm25", "rag_dense", "rag_dense_64", "rag_reader"}
+    assert {name for name in SYSTEMS if not is_given(name)} == found | rag | {"document_whole"}
+    assert not is_given("mystery_oracle")
+
+
 def test_points_are_read_as_probes_and_distillation_write_them():
     curves = curves_of(STORED, x="atoms") | curves_of(DISTILLATION, x="seconds_per_atom")
     assert curves["atoms"].x == [1.0, 10.0, 100.0]
@@ -272,6 +282,41 @@ def test_the_benchmarks_page_has_every_section_and_names_no_machine(run, docs):
     assert "| ask ÷ RAG | 0.7 | ≤ 0.5 | no |" in page and "5 questions, 2 rounds" in page
     everything = "".join(path.read_text(encoding="utf-8") for path in docs.iterdir() if path.suffix in {".md", ".json"})
     assert not any(told in everything for told in ("someone", "somebox", "/home/", "Who sees"))
+
+
+def section(name, folder, *, bench, **settings):
+    """Return a section of a page of one run of these settings and one bench."""
+    run = write_run(folder / "run", {"one": rows_of("one")}, **settings)
+    return SECTIONS[name](Material(read_results([run]), extras={"bench": bench}), folder)
+
+
+def test_the_bytes_of_rag_are_those_of_its_chunks_or_else_at_most_so_many(tmp_path):
+    measured = {"parts": {"bytes": {**BENCH["parts"]["bytes"], "rag_per_token": {"rag_bm25": 4.6, "rag_dense": 20.0}}}}
+    older, newer = tmp_path / "older", tmp_path / "newer"
+    bounded, exact = section("bytes", older, bench=BENCH), section("bytes", newer, bench=measured)
+    assert "| `rag_bm25` | at most 100 |" in bounded and "| `atoms` | 300 |" in bounded
+    assert "rag_dense (at most)" in texts_of(older / "bytes.svg")
+    assert "| `rag_bm25` | 5 |" in exact and "| `rag_dense` | 20 |" in exact and "at most" not in exact
+    assert "rag_dense" in texts_of(newer / "bytes.svg")
+
+
+@pytest.mark.parametrize("run_of", [{"compiler": "c:2", "token_router": "t:1"}, {"compiler": "c:1"}])
+def test_a_part_of_a_bench_names_its_checkpoint_and_says_if_it_is_another_one(tmp_path, run_of):
+    used = {"compiler": "c:1", "token_router": "t:1"}
+    bench = {"parts": {"threads": {**BENCH["parts"]["threads"], **used}}}
+    named = "--parts threads`, compiler `c:1`, token router `t:1`"
+    assert f"{named}, of another checkpoint than the tables above." in section(
+        "costs", tmp_path / "other", bench=bench, **run_of
+    )
+    assert f"{named}." in section("costs", tmp_path / "same", bench=bench, **used)
+    assert "checkpoint" not in section("costs", tmp_path / "older", bench=BENCH, **used)
+
+
+def test_the_notes_say_that_a_chunk_counts_only_if_it_holds_the_whole_sentence():
+    sentence, chunk = Place("d", Span(10, 60)), Place("d", Span(0, 50))
+    assert not chunk.covers(sentence) and Place("d", Span(0, 60)).covers(sentence)
+    told = " ".join(notes().split())
+    assert "lies whole in one of the first k places" in told and "easier to hit" not in told
 
 
 def test_what_was_not_measured_is_said(run, docs):
