@@ -4,7 +4,7 @@ A process that opens the index's folder owns it until it closes; other processes
 a `NumpyIndex` of their own, because Chroma's files are not safe to share. Either way `refresh` brings the index up to
 what a database snapshot says, whoever wrote it. The surprise: a folder that was not closed in order (``closed.json``
 is missing) is deleted and made anew, since a torn file would crash Chroma together with our process; 10,000 keys take
-two seconds.
+two seconds. So is one that has seen what a restored backup of the database does not know.
 """
 
 from __future__ import annotations
