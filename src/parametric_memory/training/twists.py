@@ -1,7 +1,7 @@
 """Twists: questions made of others, that what answered those seems to answer, and does not.
 
-A name or a number becomes another one, or a word its opposite: half of the ways in which people wrote the unanswerable
-questions of SQuAD 2.0 (Rajpurkar et al. 2018, arXiv 1806.03822, table 2).
+A name or a number becomes another one, or a word its opposite, as in many of the unanswerable questions that people
+wrote for SQuAD 2.0 (Rajpurkar et al. 2018, arXiv 1806.03822).
 """
 
 from __future__ import annotations

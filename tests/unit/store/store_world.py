@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,6 +88,14 @@ def open_store(path: Path, index: str = "numpy", **changes) -> AtomStore:
     identity = {"spec": SPEC, "key_encoder": "words", "dim": DIM, "compiler": COMPILER}
     config = changes.pop("config", StoreConfig(index=index, lock_timeout_s=5))
     return AtomStore.open(path, **{**identity, **changes}, config=config)
+
+
+@contextmanager
+def writing_to(store: AtomStore) -> Iterator[None]:
+    """Keep the store's database locked, as somebody else who writes to it does."""
+    with closing(sqlite3.connect(store.path / "store.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        yield
 
 
 ADA = Page(

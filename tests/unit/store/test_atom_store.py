@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
-from store_world import ADA, BOB, COMPILER, DIM, SPEC, Page, code_of, find, key, key_of, open_store, put
+from store_world import ADA, BOB, COMPILER, DIM, SPEC, Page, code_of, find, key, key_of, open_store, put, writing_to
 
 from parametric_memory.config import StoreConfig
 from parametric_memory.errors import (
@@ -442,8 +441,6 @@ def test_verify_finds_an_atom_without_a_key_and_a_broken_full_text_index(tmp_pat
 def test_a_busy_store_is_not_taken_for_a_broken_one(tmp_path):
     with open_store(tmp_path / "s", config=StoreConfig(index="numpy", lock_timeout_s=0.1)) as store:
         put(store, ADA)
-        with closing(sqlite3.connect(store.path / "store.db", isolation_level=None)) as writer:
-            writer.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StoreLockedError, match="try again"):
-                store.verify()
+        with writing_to(store), pytest.raises(StoreLockedError, match="try again"):
+            store.verify()
         assert store.verify() == []

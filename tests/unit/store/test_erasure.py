@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event
-from store_world import ADA, BOB, Page, code_of, find, key, key_of, open_store, put
+from store_world import ADA, BOB, Page, code_of, find, key, key_of, open_store, put, writing_to
 
 from parametric_memory.config import StoreConfig
 from parametric_memory.errors import StoreLockedError
@@ -206,10 +205,8 @@ def test_erasing_waits_for_the_owner_of_the_index_and_erases_nothing_meanwhile(t
 def test_an_erasure_that_fails_leaves_the_index_to_others(tmp_path):
     with open_store(tmp_path / "s", config=StoreConfig(index="numpy", lock_timeout_s=0.1)) as store:
         put(store, ADA)
-        with closing(sqlite3.connect(store.path / "store.db", isolation_level=None)) as writer:
-            writer.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StoreLockedError, match="try again"):
-                store.erase(filters={"user_id": "ada"})
+        with writing_to(store), pytest.raises(StoreLockedError, match="try again"):
+            store.erase(filters={"user_id": "ada"})
         with write_lock(store.path).hold(0), pytest.raises(StoreLockedError, match="writing to the store"):
             store.erase(filters={"user_id": "ada"})
         with Lock(store.path / "index.lock", purpose="testing").hold(0):

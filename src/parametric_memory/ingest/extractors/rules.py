@@ -51,9 +51,9 @@ _BLANK_TITLES = frozenset(
         "untitled",
     )
 )
-#: Columns whose value names the row all by itself.
 #: A cell that says nothing; a tick or a cross does.
 _NO_VALUE = re.compile(r"[\s.·…_\-–—]*")
+#: Columns whose value names the row all by itself.
 _NAME_COLUMNS = frozenset({"", "#", "name", "item", "title"})
 
 
