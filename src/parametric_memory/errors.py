@@ -13,6 +13,7 @@ ParametricMemoryError
 │   ├── StoreLockedError                 names the holder
 │   ├── AtomNotFoundError(LookupError)
 │   ├── DocumentNotFoundError(LookupError)
+│   ├── ScopeConflictError
 │   └── CorruptAdapterError
 ├── AdapterError
 │   ├── AdapterMismatchError             carries expected, actual
@@ -106,6 +107,10 @@ class AtomNotFoundError(StoreError, LookupError):
 
 class DocumentNotFoundError(StoreError, LookupError):
     """No document has this id."""
+
+
+class ScopeConflictError(StoreError):
+    """A document of the same id is stored already, and is another user's, agent's or run's."""
 
 
 class CorruptAdapterError(StoreError):

@@ -40,6 +40,11 @@ SCOPE_KEYS = ("user_id", "agent_id", "run_id")
 _HALF = re.compile("[\ud800-\udfff]")
 
 
+def whole(text: str) -> str:
+    """Return text with U+FFFD in place of half characters, which nothing can store; all others stay where they are."""
+    return _HALF.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def stable_id(*parts: str) -> str:
     """Return 32 hex characters that depend on the parts and on nothing else."""
     return hashlib.blake2b("\x1f".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -93,10 +98,10 @@ class Document:
     ) -> Document:
         """Make a document whose id depends on its scope and on its source, or on its text if it has none.
 
-        Half characters (lone surrogates), which nothing can store, become U+FFFD; all others stay where they are.
+        Half characters become U+FFFD (see `whole`).
         """
         metadata = dict(metadata or {})
-        text, source, title = (_HALF.sub("\N{REPLACEMENT CHARACTER}", part) for part in (text, source, title))
+        text, source, title = whole(text), whole(source), whole(title)
         scope = [f"{key}={metadata[key]}" for key in SCOPE_KEYS if key in metadata]
         return cls(stable_id(source or text, *scope), text, source, title, metadata, blocks)
 

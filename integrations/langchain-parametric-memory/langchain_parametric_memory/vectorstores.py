@@ -141,7 +141,7 @@ class ParametricMemoryVectorStore(VectorStore):
         """
         if ids is None:
             raise ValueError("deleting from a memory: give ids; to remove everything, use memory.reset()")
-        for id_ in ids:
+        for id_ in [ids] if isinstance(ids, str) else ids:
             if (document := self._find(id_)) is not None:
                 self.memory.store.delete_document(document.id)
             elif self._atom(id_) is not None:

@@ -31,6 +31,12 @@ def test_what_is_added_is_answered_from_weights(store, memory):
     assert cited[0]["text"] == LIBRARY.page_content and cited[0]["source"] == "b"
 
 
+def test_one_id_alone_is_deleted_too(store):
+    [id_, _] = store.add_documents([HARBOUR, LIBRARY])
+    store.delete(id_)
+    assert texts(store.similarity_search("Skarvik", k=9)) == [LIBRARY.page_content]
+
+
 def test_adding_the_same_again_compiles_nothing(store, memory, monkeypatch):
     first = store.add_documents([HARBOUR, LIBRARY])
     monkeypatch.setattr(type(memory.compiler), "compile", lambda *_: pytest.fail("compiled again"))

@@ -21,7 +21,7 @@ from parametric_memory.adapters import compose
 from parametric_memory.backends import BUILTIN_BASE, BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
 from parametric_memory.config import Fallback, GenerationConfig, MemoryConfig, Mode, PromptConfig
 from parametric_memory.conversation import Resolve, count, standalone_question
-from parametric_memory.errors import IngestError
+from parametric_memory.errors import IngestError, ScopeConflictError
 from parametric_memory.ingest import extract_document
 from parametric_memory.memory.adding import Progress, add_document, event
 from parametric_memory.memory.answers import (
@@ -47,7 +47,7 @@ from parametric_memory.memory.compiler import CompilerKind, compiler_for, compil
 from parametric_memory.memory.exporting import export
 from parametric_memory.memory.reranking import found_in, read_candidates, reranking_of, router_for
 from parametric_memory.memory.snippet import passages
-from parametric_memory.memory.sources import documents_of
+from parametric_memory.memory.sources import documents_of, several
 from parametric_memory.protocols import (
     Backend,
     Compiler,
@@ -81,6 +81,7 @@ from parametric_memory.types import (
     TokenGates,
     Usage,
     stated,
+    whole,
 )
 
 Filters: TypeAlias = Mapping[str, Scalar | Sequence[Scalar]]
@@ -244,7 +245,8 @@ class ParametricMemory:
             that could not be read or compiled.
 
         Raises:
-            StoreError: If a document of the same id is there already, with another user_id, agent_id or run_id.
+            ScopeConflictError: If `content` is a single document, and one of its id is there already with another
+                user_id, agent_id or run_id.
             StoreLockedError: If another process is writing to the memory for too long.
             UnreadableDocumentError: If `content` is a single text or file that cannot be read.
             ValueError: If a value of `metadata` is not a string, a bool or a finite number.
@@ -258,7 +260,9 @@ class ParametricMemory:
                 continue
             try:
                 events = add_document(self, document, progress)
-            except IngestError as error:
+            except (IngestError, ScopeConflictError) as error:
+                if isinstance(error, ScopeConflictError) and not several(content):
+                    raise
                 # One document's trouble is not the others'; what of it was stored stays, and adding it again goes on.
                 errors.append({"source": document.source, "error": str(error)})
                 continue
@@ -421,7 +425,7 @@ class ParametricMemory:
 
     def standalone(self, question: str, history: Sequence[Message] = ()) -> str:
         """Return what a question means in full, given the turns before it (see `resolve`)."""
-        return self.resolve(question, history) if history else question
+        return whole(self.resolve(question, history) if history else question)
 
     def encode_query(self, question: str) -> Query:
         """Return what a question asks, without courtesy, with its key."""
@@ -648,7 +652,7 @@ class ParametricMemory:
         if not text.strip():
             raise ValueError(f"updating atom {memory_id}: the text is empty; to remove it, use delete")
         old = self.store.get(memory_id)
-        atom = replace(old, text=text, statement=stated(text, old.context))
+        atom = replace(old, text=whole(text), statement=stated(whole(text), old.context))
         self.store.update(atom, self.encode_keys([atom])[0], self.compile([atom])[0])
         return event(atom, "UPDATE")
 
@@ -683,8 +687,6 @@ class ParametricMemory:
             TypeError: If `ids` is one string: its letters are no ids.
             ValueError: If nothing narrows it down: to remove everything, use `reset`.
         """
-        if isinstance(ids, str):
-            raise TypeError(f"erasing {ids!r}: ids takes several, and this is one string; pass ids=[{ids!r}]")
         wanted = _filters(filters, **scope)
         if not wanted and not ids:
             raise ValueError("erase needs ids or a filter, such as user_id=…; to remove everything, use reset()")

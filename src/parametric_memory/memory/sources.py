@@ -48,6 +48,13 @@ def documents_of(content: Any, *, metadata: Metadata, config: IngestConfig) -> I
         yield _framework_document(content, metadata)
 
 
+def several(content: Any) -> bool:
+    """Return whether `content` is a sequence or a folder, of which one document's trouble does not stop the others."""
+    if isinstance(content, Path):
+        return content.is_dir()
+    return isinstance(content, Sequence) and not isinstance(content, str)
+
+
 def _files(path: Path, metadata: Metadata, config: IngestConfig) -> Iterator[Document | IngestError]:
     if not path.is_dir():
         yield from read_path(path, config=config, metadata=metadata)

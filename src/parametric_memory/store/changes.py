@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, exists, insert, select, update
 
-from parametric_memory.errors import AtomNotFoundError, StoreError
+from parametric_memory.errors import AtomNotFoundError, ScopeConflictError, StoreError
 from parametric_memory.store import rows, schema
 from parametric_memory.store.database import batches
 from parametric_memory.store.filters import canonical, metadata_rows
@@ -45,8 +45,8 @@ def replace_document(connection: Connection, document: Document, atoms: Sequence
     """Store a document and its atoms in place of what was stored under its id.
 
     Raises:
-        StoreError: If an atom that is new or changed comes without key or code, or the stored document is another
-            user's, agent's or run's.
+        StoreError: If an atom that is new or changed comes without key or code.
+        ScopeConflictError: If the stored document is another user's, agent's or run's.
     """
     columns = select(schema.documents.c.hash, schema.documents.c.metadata)
     known = connection.execute(columns.where(schema.documents.c.id == document.id)).first()
@@ -174,7 +174,7 @@ def _refuse_stranger(document: Document, stored: Metadata) -> None:
         [canonical(key, of[key]) if key in of else None for key in SCOPE_KEYS] for of in (document.metadata, stored)
     )
     if new != old:
-        raise StoreError(
+        raise ScopeConflictError(
             f"storing document {document.id}: there is one of this id with another {' or '.join(SCOPE_KEYS)}; give "
             "this one an id of its own, or delete the other first"
         )

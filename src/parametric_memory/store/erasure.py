@@ -50,7 +50,13 @@ class Subject:
 
 
 def subject_of(connection: Connection, *, atom_ids: Collection[str] = (), filters: Filters | None = None) -> Subject:
-    """Return what atom ids or filters mean; documents that would have no atom left are meant as a whole."""
+    """Return what atom ids or filters mean; documents that would have no atom left are meant as a whole.
+
+    Raises:
+        TypeError: If the ids are one string: its letters are no ids.
+    """
+    if isinstance(atom_ids, str):
+        raise TypeError(f"deleting {atom_ids!r}: ids takes several, and this is one string; pass [{atom_ids!r}]")
     meant = {*atom_ids, *(queries.atom_ids_where(connection, filters) if filters else ())}
     documents = {
         *changes.emptied(connection, meant),

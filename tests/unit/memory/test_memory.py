@@ -279,6 +279,21 @@ def test_nobody_replaces_the_document_of_a_user_by_its_id(memory, content):
     assert remembered(memory) == remembered(memory, user_id="anna") == [BOB]
 
 
+def test_a_document_that_is_another_users_does_not_stop_the_rest_of_a_list(memory):
+    memory.add(BOB, user_id="anna")
+    done = memory.add([Document(stable_id(BOB, "user_id=anna"), ADA, "stolen.md"), "The archive opens at nine."])
+    assert [result["memory"] for result in done["results"]] == ["The archive opens at nine."]
+    [error] = done["errors"]
+    assert error["source"] == "stolen.md" and "with another user_id" in error["error"]
+    assert remembered(memory, user_id="anna") == [BOB]
+
+
+def test_half_a_character_in_a_question_or_an_update_becomes_a_replacement_character(memory):
+    [record] = memory.add(ADA)["results"]
+    assert memory.update(record["id"], "Ada joined the \ud83d office.")["memory"] == "Ada joined the \ufffd office."
+    assert memory.ask("Who joined the \ud83d office?").text == memory.ask("Who joined the \ufffd office?").text
+
+
 def test_threads_of_many_users_never_meet(memory):
     users = [f"u{n}" for n in range(4)]
     for user in users:
@@ -333,10 +348,11 @@ def test_erasing_leaves_no_trace_in_the_files(memory, tmp_path):
     assert len(memory.get_all()["results"]) == 1
 
 
-def test_one_id_to_erase_is_not_taken_for_its_letters(memory):
+def test_one_id_is_not_taken_for_its_letters(memory):
     [record] = memory.add(ADA)["results"]
-    with pytest.raises(TypeError, match=r"pass ids=\["):
-        memory.erase(ids=record["id"])
+    for remove in (lambda id_: memory.erase(ids=id_), memory.store.erase, memory.store.delete):
+        with pytest.raises(TypeError, match=r"this is one string; pass \["):
+            remove(record["id"])
     assert memory.erase(ids=[record["id"]])["deleted"] == [record["id"]]
 
 
