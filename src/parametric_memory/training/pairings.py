@@ -13,16 +13,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from parametric_memory.routing.hops import names_in
+from parametric_memory.routing.hops import names_in, next_question
 from parametric_memory.routing.spans import MAX_ANSWER, Pair, SpanScores, Tokenizer, inside, pairs_of
 from parametric_memory.training.alignment import find
 from parametric_memory.training.corpus import Corpus, Example
 from parametric_memory.training.twists import twisted
+from parametric_memory.types import stated
 
 #: Share of the questions whose atoms are read without the titles above them.
 UNTITLED = 0.3
 #: Share of the names in changed questions that their own document has, too.
 OWN_NAMES = 0.5
+#: Of questions that no atom leads to, so many times the share of those that one does are asked as a further hop asks.
+MISLED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Pairings:
         nothing: float = 0.0,
         near: float = 0.5,
         twists: float = 0.0,
+        hops: float = 0.0,
     ) -> list[Pairing]:
         """Return some questions with atoms.
 
@@ -90,6 +94,8 @@ class Pairings:
             nothing: Share of the questions whose answering atoms are left out, if there are others.
             near: Share of the questions whose others are neighbours of the atoms that answer.
             twists: Share of the questions that are changed so that nothing answers them, if they can be.
+            hops: Share of the questions that one atom answers and others lead to, which are asked as a further hop asks
+                them (see `routing.hops`): with what those name.
         """
         pool = [self.examples[number].anchor for number in numbers]
         made = []
@@ -100,8 +106,25 @@ class Pairings:
                 made.append(self._pairing(replace(example, question=question), (), [*example.golds, *drawn], rng))
             else:
                 golds = () if drawn and rng.random() < nothing else example.golds
-                made.append(self._pairing(example, golds, [*golds, *drawn], rng))
+                asked = replace(example, question=self._hop(example, drawn, rng, hops))
+                made.append(self._pairing(asked, golds, [*golds, *drawn], rng))
         return made
+
+    def leading(self, example: Example) -> list[int]:
+        """Return the atoms that lead to the one in which an answer stands."""
+        said = {place.atom for place in example.places}
+        return [gold for gold in example.golds if gold not in said] if said else []
+
+    def _hop(self, example: Example, drawn: Sequence[int], rng: random.Random, share: float) -> str:
+        """Return the question, now and then with the names of atoms that lead to its answer, or of one that does not.
+
+        So a further hop learns from what it was told, and does not trust it blindly.
+        """
+        leading = self.leading(example)
+        if rng.random() >= share * (1.0 if leading else MISLED):
+            return example.question
+        statements = [stated(self._corpus.texts[atom], self._title(atom)) for atom in leading or drawn[:1]]
+        return next_question(example.question, statements) or example.question
 
     def _pairing(self, example: Example, golds: Sequence[int], atoms: list[int], rng: random.Random) -> Pairing:
         rng.shuffle(atoms)

@@ -136,4 +136,6 @@ _TOLD = {
     "neighbours": "and three of the same document",
     "nothing": "three that do not answer",
     "twisted": "as before, and the question changed so that they do not answer",
+    "unled": "one that answers, others that lead there, and three of the same document",
+    "led": "the same, asked as a further hop asks: with what those name",
 }

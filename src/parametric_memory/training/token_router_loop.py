@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "neighbours": {"others": 3},
     "nothing": {"others": 3, "nothing": 1.0},
     "twisted": {"others": 3, "twists": 1.0},
+    "unled": {"others": 3},
+    "led": {"others": 3, "hops": 1.0},
 }
+#: Kinds of questions that one atom answers and others lead to.
+LED = ("unled", "led")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,7 @@ class TokenRouterConfig(Pace):
         others: A step's number of atoms beside those that answer is drawn from these.
         nothing: Share of the questions that nothing answers, where there are others.
         twists: Share of the questions that are changed so that nothing answers them, where they can be.
+        hops: Share of the questions that atoms lead to which are asked as a further hop asks them, where there are any.
         validation: Held-out questions that are validated on, of each kind.
         frozen: The encoder's lowest layers, which stay as they are.
         reserve: Leave out a fifth of the documents, for compilers that are to be trained on what the router finds.
@@ -50,9 +55,10 @@ class TokenRouterConfig(Pace):
     evaluate_every: int = 250
     examples: int | None = None
     synthetic: int = 4000
-    others: tuple[int, ...] = (0, 1, 1, 2, 3)
+    others: tuple[int, ...] = (0, 1, 2, 3, 7)
     nothing: float = 0.15
     twists: float = 0.25
+    hops: float = 0.5
     validation: int = 256
     frozen: int = 2
     reserve: bool = False
@@ -72,9 +78,11 @@ class TokenRouterTrainer(SingleRun):
         ]
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         super().__init__(network, optimizer, config, train.lengths(), out)
-        asked = random.Random(config.seed).sample(range(len(validation)), min(config.validation, len(validation)))
+        led = [number for number, example in enumerate(validation.examples) if validation.leading(example)]
+        asked = {True: _some(led, config), False: _some(range(len(validation)), config)}
         self.validation = {
-            name: validation.draw(asked, random.Random(0), near=1.0, **kind) for name, kind in KINDS.items()
+            name: validation.draw(asked[name in LED], random.Random(0), near=1.0, **kind)
+            for name, kind in KINDS.items()
         }
         # A question in which nothing can be changed is none of that kind.
         self.validation["twisted"] = [pairing for pairing in self.validation["twisted"] if not pairing.golds]
@@ -84,7 +92,8 @@ class TokenRouterTrainer(SingleRun):
         rng = random.Random(f"{self.config.seed}/{self.step}")
         count = rng.choice(self.config.others)
         config = self.config
-        drawn = self.train.draw(numbers, rng, others=count, nothing=config.nothing, twists=config.twists)
+        shares = {"nothing": config.nothing, "twists": config.twists, "hops": config.hops}
+        drawn = self.train.draw(numbers, rng, others=count, **shares)
         self.network.train()
         return self._read(drawn)
 
@@ -94,6 +103,8 @@ class TokenRouterTrainer(SingleRun):
         self.network.eval()
         found: dict[str, float] = {}
         for name, pairings in self.validation.items():
+            if not pairings:
+                continue
             rows = [{k: float(v) for k, v in self._read(part).items()} for part in _parts(pairings)]
             # Where no question is of a kind (nothing answers any), there is no rate.
             counted = {term for row in rows for term, value in row.items() if not math.isnan(value)}
@@ -105,6 +116,10 @@ class TokenRouterTrainer(SingleRun):
         with torch.autocast(self.device.type, dtype=fast, enabled=fast != torch.float32):
             scores = self.network([pair for pairing in pairings for pair in pairing.pairs])
         return span_terms(scores, pairings)
+
+
+def _some(numbers: Sequence[int], config: TokenRouterConfig) -> list[int]:
+    return random.Random(config.seed).sample(numbers, min(config.validation, len(numbers)))
 
 
 def _parts(pairings: list[Pairing], size: int = 32) -> Iterator[list[Pairing]]:

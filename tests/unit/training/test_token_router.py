@@ -10,7 +10,7 @@ import torch
 from parametric_memory.adapters.spec import fingerprint
 from parametric_memory.errors import CheckpointError, TrainingError
 from parametric_memory.routing.span_router import begin, load_token_router
-from parametric_memory.routing.spans import SpanScores
+from parametric_memory.routing.spans import SpanScores, pairs_of
 from parametric_memory.testing.doubles import tiny_encoder
 from parametric_memory.training import TokenRouterConfig, train_token_router
 from parametric_memory.training.corpus import Corpus, Example, Place
@@ -111,6 +111,31 @@ def test_a_question_can_be_changed_so_that_nothing_answers_it_though_the_same_at
 def test_what_is_no_span_is_not_changed(pairings):
     [pairing] = pairings.draw([9], random.Random(0), others=1, twists=1.0)
     assert pairing.golds
+
+
+def test_a_further_hop_is_asked_with_the_names_of_atoms_that_lead_there_and_now_and_then_of_others(
+    encoder, monkeypatch
+):
+    corpus, asked = Corpus(), []
+    texts = ["Low was made by Nate Watt.", "The director was born in Denver.", "Up is a film of Pete Docter."]
+    told, said, _ = corpus.add(texts, "Films")
+    place = Place(said, texts[1].index("Denver"), texts[1].index("."))
+    question = "Where was the director of Low born?"
+    corpus.train += [Example(question, "Denver", golds, (place,)) for golds in [(told, said), (said,)]]
+    pairings = Pairings(corpus, corpus.train, begin(encoder, frozen=1)[1])
+    assert [pairings.leading(example) for example in corpus.train] == [[told], []]
+
+    def spy(tokenizer, question, *atoms):
+        asked.append(question)
+        return pairs_of(tokenizer, question, *atoms)
+
+    monkeypatch.setattr("parametric_memory.training.pairings.pairs_of", spy)
+    for number, share in [(0, 0.0), (0, 1.0), *[(1, 1.0)] * 60]:
+        [pairing] = pairings.draw([number], random.Random(len(asked)), others=1, near=1.0, hops=share)
+        assert len(pairing.golds) == 2 - number and len(pairing.answers) == 1
+    assert asked[:2] == [question, f"{question} Films Nate Watt"]
+    misled = [each for each in asked[2:] if each != question]
+    assert 3 < len(misled) < 25 and set(misled) <= {f"{question} Films Nate Watt", f"{question} Films Pete Docter"}
 
 
 def test_the_loss_is_that_of_the_right_spans_and_rates_count_what_is_most_probable():
