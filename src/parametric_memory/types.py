@@ -368,7 +368,8 @@ class Route:
     """Which atoms answer a query, which do not, and why.
 
     ``confidence`` is compared with ``threshold``; below it the route is empty and ``abstained`` is true. ``timings``
-    are milliseconds by stage, where they were taken; routes that differ in nothing else are equal.
+    are milliseconds by stage, where they were taken; routes that differ in nothing else are equal. ``hops`` are the
+    questions of further hops that found something.
     """
 
     query: str
@@ -378,6 +379,7 @@ class Route:
     confidence: float = 0.0
     threshold: float = 0.0
     timings: Mapping[str, float] = field(default_factory=dict, compare=False)
+    hops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

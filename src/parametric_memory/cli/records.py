@@ -31,6 +31,7 @@ def route_record(route: Route) -> dict[str, Any]:
     """Return a route with all that was considered."""
     return {
         "question": route.query,
+        "hops": list(route.hops),
         "abstained": route.abstained,
         "confidence": route.confidence,
         "threshold": route.threshold,

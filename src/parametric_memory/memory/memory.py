@@ -518,9 +518,10 @@ class ParametricMemory:
         """Return what the token router finds in a route's atoms, if there is one."""
         if self.token_router is None:
             return None
-        # Atoms of several hops were read for several questions.
-        known = found_in(route) if self.config.routing.hops == 1 else None
-        return known or self.token_router.read(without_courtesy(question), atoms)
+        if route.hops:
+            # Atoms of several hops were read for several questions: the last tells what all of them have led to.
+            return self.token_router.read(route.hops[-1], atoms)
+        return found_in(route) or self.token_router.read(without_courtesy(question), atoms)
 
     def adapters(self, route: Route) -> list[AtomAdapter]:
         """Return the adapters of the route's atoms, made from their codes."""

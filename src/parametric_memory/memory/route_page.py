@@ -65,7 +65,8 @@ def _head(route: Route) -> str:
     else:
         taken = "1 is" if len(route.selected) == 1 else f"{len(route.selected)} are"
         verdict = f'<p class="verdict yes">Of {of} candidates {taken} taken.</p>'
-    return f'<p class="dim">question</p>\n<h1>{escape(route.query)}</h1>\n{verdict}'
+    hops = "".join(f'\n<p class="dim">then asked: {escape(hop)}</p>' for hop in route.hops)
+    return f'<p class="dim">question</p>\n<h1>{escape(route.query)}</h1>{hops}\n{verdict}'
 
 
 def _gauge(route: Route) -> str:

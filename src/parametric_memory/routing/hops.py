@@ -62,7 +62,9 @@ def join(rounds: Sequence[Route], config: RoutingConfig) -> Route:
         replace(routed, reason=f"beyond {config.max_atoms} atoms of {len(rounds)} hops") if id_ in found else routed
         for id_, routed in rejected.items()
     ]
-    return replace(first, selected=tuple(selected), rejected=tuple(sorted(left, key=lambda r: (-r.score, r.atom.id))))
+    hops = tuple(round_.query for round_ in rounds[1:] if round_.selected)
+    beyond = tuple(sorted(left, key=lambda r: (-r.score, r.atom.id)))
+    return replace(first, selected=tuple(selected), rejected=beyond, hops=hops)
 
 
 def names_in(text: str) -> list[str]:

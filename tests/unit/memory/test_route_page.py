@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -73,6 +74,11 @@ def test_it_shows_the_question_what_was_taken_what_was_left_and_why():
                   "skarvik.md", "Lighthouse: ", "threshold 0.400", "confidence 0.910", "10.0 ms", "search 2.0 ms",
                   "holds the answer: 80%", "0.81", "6.20"):  # fmt: skip
         assert words in page.text
+
+
+def test_it_shows_what_further_hops_asked():
+    assert "then asked: When? Ida <Bek>" in Page(route_page(replace(ROUTE, hops=("When? Ida <Bek>",)))).text
+    assert "then asked" not in route_page(ROUTE)
 
 
 def test_words_are_shaded_by_their_share_of_the_most_probable_one():

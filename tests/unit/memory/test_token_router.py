@@ -87,3 +87,16 @@ def test_a_routes_atoms_are_gated_among_themselves_and_read_only_once(open_with,
     gates = memory.compiler.gate(QUESTION, memory.store.codes([r.atom.id for r in route.selected]), found)
     for routed, ranks in zip(route.selected, gates.ranks, strict=True):
         assert routed.rank_gates == pytest.approx(ranks, abs=1e-4)
+
+
+def test_atoms_of_several_hops_are_read_for_what_the_last_hop_asked(open_with, monkeypatch):
+    memory = open_with(hops=2, max_atoms=2)
+    memory.add(["Night Harbour was directed by Ida Bek.", "Ida Bek was born in Velden."])
+    read, asked = type(memory.token_router).read, []
+    monkeypatch.setattr(
+        type(memory.token_router), "read", lambda self, *given: (asked.append(given), read(self, *given))[1]
+    )
+    question = "Where was the director of Night Harbour born?"
+    route = memory.explain(question)
+    assert route.query == question and route.hops == (f"{question} Ida Bek",)
+    assert asked == [(route.hops[0], [routed.atom for routed in route.selected])]

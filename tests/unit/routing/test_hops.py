@@ -56,6 +56,11 @@ def test_rounds_take_turns_and_the_first_one_keeps_its_confidence():
     assert made.rejected[0].reason == "beyond 3 atoms of 2 hops"
 
 
+def test_a_route_tells_what_its_further_hops_asked_if_they_found_something():
+    made = join([route("a"), route("b", query="who then?"), route(query="and then?")], RoutingConfig())
+    assert made.hops == ("who then?",)
+
+
 def test_an_atom_that_a_later_round_takes_is_not_rejected_by_an_earlier_one():
     made = join([route("a", rejected=("b", "c")), route("b")], RoutingConfig())
     assert names(made) == (["a", "b"], ["c"])
