@@ -244,12 +244,13 @@ def _circumstances(part: Figures) -> list[str]:
     machine, versions = part["machine"], part["versions"]
     router = f", token router `{part['token_router']}`" if part.get("token_router") else ""
     told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    # What is kept for a page does not name the machine, and may be measured further.
+    where = [str(machine[name]) for name in ("device", "dtype", "platform") if name in machine]
     return [
         (
             f"Made by `{part['command']}`, {part['started']}: base model `{part['base_model']}`, compiler "
             f"`{part['compiler']}`{router}, data `{part['data']}`, seed {part['seed']}; {machine['cores']} cores, "
-            f"{machine['threads']} threads of torch, {machine['device']}, {machine['dtype']}, "
-            f"{machine['platform']}; {told}."
+            f"{machine['threads']} threads of torch, {', '.join(where)}; {told}."
         ),
         "",
     ]

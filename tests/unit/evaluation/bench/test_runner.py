@@ -56,6 +56,9 @@ def test_a_page_names_the_token_router_of_a_part_that_has_one(opener, tmp_path):
     assert results["parts"]["bytes"]["token_router"] is None and "token router" not in render(results)
     results["parts"]["bytes"]["token_router"] = "token-router:abc"
     assert ", token router `token-router:abc`, data" in render(results)
+    # What a page keeps does not name the machine.
+    del results["parts"]["bytes"]["machine"]["platform"]
+    assert "torch.float32; " in render(results)
 
 
 def test_without_matplotlib_there_are_figures_and_no_plots(opener, tmp_path, monkeypatch, caplog):
