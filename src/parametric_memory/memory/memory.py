@@ -653,7 +653,8 @@ class ParametricMemory:
         if not text.strip():
             raise ValueError(f"updating atom {memory_id}: the text is empty; to remove it, use delete")
         old = self.store.get(memory_id)
-        atom = replace(old, text=whole(text), statement=stated(whole(text), old.context))
+        text = whole(text)
+        atom = replace(old, text=text, statement=stated(text, old.context))
         self.store.update(atom, self.encode_keys([atom])[0], self.compile([atom])[0])
         return event(atom, "UPDATE")
 

@@ -38,7 +38,7 @@ def documents_of(content: Any, *, metadata: Metadata, config: IngestConfig) -> I
     elif isinstance(content, Mapping) and "content" in content:
         if content.get("role", "user") == "user":
             yield _text(_said(content["content"]), metadata)
-    elif isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
+    elif several(content):
         for item in content:
             try:
                 yield from documents_of(item, metadata=metadata, config=config)
@@ -52,11 +52,11 @@ def several(content: Any) -> bool:
     """Return whether `content` is a sequence or a folder, of which one document's trouble does not stop the others."""
     if isinstance(content, Path):
         return content.is_dir()
-    return isinstance(content, Sequence) and not isinstance(content, str)
+    return isinstance(content, Sequence) and not isinstance(content, str | bytes | bytearray)
 
 
 def _files(path: Path, metadata: Metadata, config: IngestConfig) -> Iterator[Document | IngestError]:
-    if not path.is_dir():
+    if not several(path):
         yield from read_path(path, config=config, metadata=metadata)
         return
     for result in read_folder(path, config=config, metadata=metadata):

@@ -78,10 +78,10 @@ class TokenRouterTrainer(SingleRun):
         ]
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         super().__init__(network, optimizer, config, train.lengths(), out)
-        led = [number for number, example in enumerate(validation.examples) if validation.leading(example)]
-        asked = {True: _some(led, config), False: _some(range(len(validation)), config)}
+        asked = _some(range(len(validation)), config)
+        led = _some([n for n, example in enumerate(validation.examples) if validation.leading(example)], config)
         self.validation = {
-            name: validation.draw(asked[name in LED], random.Random(0), near=1.0, **kind)
+            name: validation.draw(led if name in LED else asked, random.Random(0), near=1.0, **kind)
             for name, kind in KINDS.items()
         }
         # A question in which nothing can be changed is none of that kind.
