@@ -28,7 +28,7 @@ from parametric_memory.evaluation.desk import Desk, OpenMemory, Row, Sheet, desk
 from parametric_memory.evaluation.jobs import Call, Job, work_through
 from parametric_memory.evaluation.machine import circumstances, command
 from parametric_memory.evaluation.report import figures, render, stated
-from parametric_memory.evaluation.signatures import dependencies, parts_of, signature, texts_of
+from parametric_memory.evaluation.signatures import compiled_by, dependencies, parts_of, signature, texts_of
 from parametric_memory.evaluation.systems import CHUNKED, SYSTEMS, UNSEARCHED, Library, LibrarySystem, Setting
 from parametric_memory.evaluation.timings import measure
 from parametric_memory.memory import ParametricMemory
@@ -88,9 +88,10 @@ def evaluate(
         opened(Path(folder) / "parts") as parts,
     ):
         # Sums of floats depend on the threads, in their last digits.
-        made_with = parts_of(parts) | {"threads": _threads(workers)}
-        settings = {"setting": setting, "limit": limit, "seed": seed, **made_with}
-        sheets = [_sheet(path, asked, setting, made_with, out / "memories") for path, asked in questions.items()]
+        threads = {"threads": _threads(workers)}
+        settings = {"setting": setting, "limit": limit, "seed": seed, **parts_of(parts), **threads}
+        stored = compiled_by(parts) | threads
+        sheets = [_sheet(path, asked, setting, stored, out / "memories") for path, asked in questions.items()]
         signed = _signatures(parts, sheets, systems, _threads(workers))
         signatures = _by_system(signed)
         asked = {"files": [str(path) for path in paths], "systems": list(systems), "signatures": signatures}
@@ -243,12 +244,12 @@ def _timings(
 # ---------------------------------------------------------------- what the figures hold for
 
 
-def _sheet(path: Path, asked: Sequence[Question], setting: Setting, made_with: Mapping[str, Any], root: Path) -> Sheet:
-    """Return a file's questions as they are asked; their memory is found by what it holds, and what made it."""
+def _sheet(path: Path, asked: Sequence[Question], setting: Setting, stored: Mapping[str, Any], root: Path) -> Sheet:
+    """Return a file's questions as they are asked; their memory is found by what it holds, and what compiles it."""
     name = dataset_name(path)
     everywhere = setting == "corpus" or any(question.anywhere for question in asked)
     documents = tuple(corpus_documents(path if everywhere else asked))
-    folder = root / f"{name}-{signature(made_with, *texts_of(documents))}"
+    folder = root / f"{name}-{signature(stored, *texts_of(documents))}"
     return Sheet(name, tuple(asked), "corpus" if everywhere else "own", documents, folder)
 
 

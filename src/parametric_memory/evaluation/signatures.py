@@ -38,6 +38,14 @@ def parts_of(memory: ParametricMemory) -> dict[str, Any]:
     }
 
 
+def compiled_by(memory: ParametricMemory) -> dict[str, Any]:
+    """Return those of a memory's parts that what it stores depends on: not how it is searched, and asked."""
+    parts = parts_of(memory)
+    asking = {"token_router", "router", "prompt", "generation", "config"}
+    stored = {name: part for name, part in parts.items() if name not in asking}
+    return stored | {"ingest": parts["config"]["ingest"]}
+
+
 def dependencies(system: str, memory: ParametricMemory) -> dict[str, Any]:
     """Return all that a system's answers depend on, besides the questions and the documents.
 

@@ -157,6 +157,8 @@ def test_another_part_asks_anew_all_that_depend_on_it(world, tmp_path, open_memo
     again = evaluate([world], systems, out=tmp_path / "a", timed=0, open_memory=other)
     after = {row["system"]: row["settings"] for row in read_answers(tmp_path / "a")}
     assert [name for name in systems if before[name] != after[name]] == anew
+    memories = list((tmp_path / "a" / "memories").iterdir())
+    assert len(memories) == (2 if "extractor" in part else 1), "what only asks is not compiled anew"
     assert again == evaluate([world], systems, out=tmp_path / "b", timed=0, open_memory=other)
 
 
