@@ -58,15 +58,18 @@ class Desk:
         self._sheets = {sheet.name: sheet for sheet in sheets}
         self._open: tuple[str, Library] | None = None
 
-    def fill(self, sheet: str) -> tuple[int, int]:
-        """Add a sheet's documents to its memory, those that are not there; return its documents and atoms."""
+    def fill(self, sheet: str, begin: int, end: int) -> None:
+        """Add a sheet's documents from ``begin`` to ``end`` to its memory, those that are not there."""
         memory = self.library(sheet).memory
-        for one in self._sheets[sheet].documents:
+        for one in self._sheets[sheet].documents[begin:end]:
             metadata = {"doc_id": one.doc_id}
             document = Document.of(one.document, source=one.doc_id, title=one.title, metadata=metadata)
             for problem in memory.add(document)["errors"]:
                 logger.warning("evaluating %s: document %s: %s", sheet, problem["source"], problem["error"])
-        held = memory.stats()
+
+    def held(self, sheet: str) -> tuple[int, int]:
+        """Return how many documents and atoms a sheet's memory holds."""
+        held = self.library(sheet).memory.stats()
         return held.documents, held.atoms
 
     def fill_chunks(self, sheet: str) -> None:

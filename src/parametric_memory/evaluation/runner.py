@@ -23,7 +23,14 @@ import torch
 
 from parametric_memory.errors import ConfigError
 from parametric_memory.evaluation.answers import AnswerFile
-from parametric_memory.evaluation.datasets import Question, corpus_documents, dataset_name, read_questions, sample
+from parametric_memory.evaluation.datasets import (
+    CorpusDocument,
+    Question,
+    corpus_documents,
+    dataset_name,
+    read_questions,
+    sample,
+)
 from parametric_memory.evaluation.desk import Desk, OpenMemory, Row, Sheet, desk_in_process
 from parametric_memory.evaluation.jobs import Call, Job, work_through
 from parametric_memory.evaluation.machine import circumstances, command
@@ -39,6 +46,8 @@ logger = logging.getLogger(__name__)
 Progress: TypeAlias = Callable[[str, int, int], None]
 #: Questions that are asked together: so many composed adapters are in memory at once.
 TOGETHER = 64
+#: Documents that are read before progress is told.
+FILLED = 8
 
 
 def evaluate(
@@ -178,11 +187,12 @@ class _Run:
         self._parts = {sheet.name: list(self._missing(sheet)) for sheet in sheets}
         everything = [part for parts in self._parts.values() for part in parts]
         self._done, self._total = 0, sum((part.end - part.begin) * len(part.systems) for part in everything)
+        self._read, self._to_read = 0, sum(_size(sheet.documents) for sheet in sheets)
         self.held: dict[str, dict[str, int]] = {}
 
     def go(self, calls: Sequence[Call]) -> None:
         """Fill the memories, and ask of each what has not been asked; the largest first, lest all wait for it alone."""
-        by_size = sorted(self._sheets, key=lambda sheet: -sum(len(asked.document) for asked in sheet.documents))
+        by_size = sorted(self._sheets, key=lambda sheet: -_size(sheet.documents))
         work_through(calls, [partial(self._fill, sheet) for sheet in by_size])
         for call in calls:
             call("close")
@@ -203,13 +213,20 @@ class _Run:
             begin += len(batch)
 
     def _fill(self, sheet: Sheet, call: Call) -> list[Job]:
-        self._report("reading documents", len(self.held), len(self._sheets))
-        documents, atoms = call("fill", sheet.name)
+        for begin in range(0, len(sheet.documents), FILLED):
+            call("fill", sheet.name, begin, begin + FILLED)
+            self._report_reading(sheet.documents[begin : begin + FILLED])
+        documents, atoms = call("held", sheet.name)
         if not CHUNKED.keys().isdisjoint(self._systems):
             call("fill_chunks", sheet.name)
         self.held[sheet.name] = {"documents": documents, "atoms": atoms}
         logger.info("evaluating %s: the memory holds %d documents, %d atoms", sheet.name, documents, atoms)
         return [partial(self._ask, part) for part in self._parts[sheet.name]]
+
+    def _report_reading(self, documents: Sequence[CorpusDocument]) -> None:
+        with self._lock:
+            self._read += _size(documents)
+            self._report("reading characters", self._read, self._to_read)
 
     def _ask(self, part: _Part, call: Call) -> list[Job]:
         for system in part.systems:
@@ -281,6 +298,10 @@ def _by_system(signed: Mapping[tuple[str, str, str], str]) -> dict[str, dict[str
         if made not in known:
             known.append(made)
     return found
+
+
+def _size(documents: Sequence[CorpusDocument]) -> int:
+    return sum(len(one.document) for one in documents)
 
 
 def _batches(questions: Sequence[Question]) -> list[Sequence[Question]]:

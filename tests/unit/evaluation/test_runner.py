@@ -12,6 +12,7 @@ from tiny_parts import CONFIG, tiny_memory
 from parametric_memory.config import RoutingConfig
 from parametric_memory.errors import ConfigError, UnreadableDocumentError
 from parametric_memory.evaluation import SYSTEMS, Prediction, evaluate
+from parametric_memory.evaluation.datasets import corpus_documents, read_questions, sample
 from parametric_memory.evaluation.report import read_results
 from parametric_memory.evaluation.systems import reading
 from parametric_memory.evaluation.timings import measure
@@ -364,15 +365,19 @@ def test_questions_that_name_no_document_are_asked_of_all_and_stand_for_themselv
     assert all(row["gold_rank"] for row in rows)
 
 
-def test_progress_counts_documents_questions_and_times(world, tmp_path, open_memory):
+def test_progress_counts_characters_questions_and_times(world, tmp_path, open_memory, monkeypatch):
+    monkeypatch.setattr("parametric_memory.evaluation.runner.FILLED", 2)
     seen = {}
 
     def note(task, done, total):
         seen.setdefault(task, []).append((done, total))
 
     evaluate([world], ["closed_book"], out=tmp_path, timed=2, open_memory=open_memory, progress=note)
+    first, second, third = (
+        len(document.document) for document in corpus_documents(sample(read_questions(world), limit=None, seed=0))
+    )
     assert seen == {
-        "reading documents": [(0, 1)],
+        "reading characters": [(first + second, first + second + third), (first + second + third,) * 2],
         "asking": [(4, 4)],
         "world.dev: times": [(0, 2), (1, 2), (2, 2)],
     }
