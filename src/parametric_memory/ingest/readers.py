@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 _MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd"})
 _HTML = frozenset({".html", ".htm", ".xhtml"})
-_JSONL = frozenset({".jsonl", ".ndjson"})
+#: Files that hold a document a line.
+JSONL = frozenset({".jsonl", ".ndjson"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def read_path(
         )
     if not text.strip():
         raise UnreadableDocumentError(f"reading {source}: it holds nothing but white space; leave it out")
-    if suffix in _JSONL:
+    if suffix in JSONL:
         return read_jsonl(text, source=source, metadata=metadata)
     content = _content(text, suffix)
     if not content.text.strip():

@@ -13,6 +13,7 @@ from typing import Any
 from parametric_memory.config import IngestConfig
 from parametric_memory.errors import IngestError, MissingDependencyError, UnreadableDocumentError
 from parametric_memory.ingest import read_folder, read_path
+from parametric_memory.ingest.readers import JSONL
 from parametric_memory.types import SCOPE_KEYS, Document, Metadata, Scalar, stable_id
 
 
@@ -49,14 +50,14 @@ def documents_of(content: Any, *, metadata: Metadata, config: IngestConfig) -> I
 
 
 def several(content: Any) -> bool:
-    """Return whether `content` is a sequence or a folder, of which one document's trouble does not stop the others."""
+    """Return whether `content` may be several documents, of which the trouble of one does not stop the others."""
     if isinstance(content, Path):
-        return content.is_dir()
+        return content.is_dir() or content.suffix.lower() in JSONL
     return isinstance(content, Sequence) and not isinstance(content, str | bytes | bytearray)
 
 
 def _files(path: Path, metadata: Metadata, config: IngestConfig) -> Iterator[Document | IngestError]:
-    if not several(path):
+    if not path.is_dir():
         yield from read_path(path, config=config, metadata=metadata)
         return
     for result in read_folder(path, config=config, metadata=metadata):

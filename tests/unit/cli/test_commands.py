@@ -15,7 +15,9 @@ from parametric_memory.cli.exits import Exit
 from parametric_memory.cli.printing import REJECTED
 from parametric_memory.config import RoutingConfig
 from parametric_memory.errors import StoreNotFoundError
+from parametric_memory.memory import ParametricMemory
 from parametric_memory.memory.answers import MODES
+from parametric_memory.types import Route
 
 KEEPER = "Who is the keeper of Hall 4B?"
 UNKNOWN = "How many zebras visited Antarctica in 1877?"
@@ -196,6 +198,11 @@ def test_explain_writes_a_page_beside_what_it_prints(filled):
     page = (filled.path / "route.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and "[Joanna Veck]" in page
     assert json.loads(result.stdout)["timings"].keys() == {"encode", "search", "route", "gate"}
+
+
+def test_explain_tells_what_further_hops_were_asked(filled, monkeypatch):
+    monkeypatch.setattr(ParametricMemory, "explain", lambda *_, **__: Route(KEEPER, (), hops=("And who is that?",)))
+    assert json.loads(filled.pmem("explain", KEEPER, "--json").stdout)["hops"] == ["And who is that?"]
 
 
 def test_explain_of_an_unanswerable_question_says_that_it_abstains(filled):

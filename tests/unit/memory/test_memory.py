@@ -279,12 +279,17 @@ def test_nobody_replaces_the_document_of_a_user_by_its_id(memory, content):
     assert remembered(memory) == remembered(memory, user_id="anna") == [BOB]
 
 
-def test_a_document_that_is_another_users_does_not_stop_the_rest_of_a_list(memory):
+@pytest.mark.parametrize("form", ["a list", "lines of a file"])
+def test_a_document_that_is_another_users_does_not_stop_the_others(memory, tmp_path, form):
     memory.add(BOB, user_id="anna")
-    done = memory.add([Document(stable_id(BOB, "user_id=anna"), ADA, "stolen.md"), "The archive opens at nine."])
+    stolen = f"{BOB}\x1fuser_id=anna"
+    documents = [Document.of(ADA, source=stolen), Document.of("The archive opens at nine.", source="hours.md")]
+    lines = tmp_path / "documents.jsonl"
+    lines.write_text("".join(f"{json.dumps({'text': d.text, 'source': d.source})}\n" for d in documents))
+    done = memory.add(documents if form == "a list" else lines)
     assert [result["memory"] for result in done["results"]] == ["The archive opens at nine."]
     [error] = done["errors"]
-    assert error["source"] == "stolen.md" and "with another user_id" in error["error"]
+    assert error["source"] == stolen and "with another user_id" in error["error"]
     assert remembered(memory, user_id="anna") == [BOB]
 
 
