@@ -2,8 +2,10 @@
 
     .venv/bin/python runs/ablations.py --data DATA --out runs/out/ablations --steps 600 [--seeds 0,1] [--only NAME,…]
 
-Every variant sees the same questions in the same order for as many steps. Prints a Markdown table of measures on
-documents that were held out, by the averaged weights. Variants that are done are not run again.
+Every variant sees the same questions in the same order for as many steps, by the curriculum or by a recipe: that of
+`runs/recipes/told.toml` tells the place of the answer, and shows what matters in saying it (``--only`` of `SAYING`).
+Prints a Markdown table of measures on documents that were held out, by the averaged weights. Variants that are done are
+not run again.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from parametric_memory.config import read_toml
 from parametric_memory.evaluation.metrics import token_f1
 from parametric_memory.training import STAGES, TrainingConfig, train_hypernetwork
 from parametric_memory.training.curriculum import Stage
@@ -39,11 +42,19 @@ def without(*names: str) -> Change:
     return lambda config: replace(config, stages=tuple(s for s in config.stages if s.name not in names))
 
 
+def warmed(config: TrainingConfig) -> TrainingConfig:
+    """Return a curriculum that begins with completing sentences, for a fifth of its steps."""
+    completion = next(stage for stage in STAGES if stage.name == "completion")
+    steps = max(1, sum(stage.steps for stage in config.stages) // 4)
+    return replace(config, stages=(replace(completion, steps=steps), *config.stages))
+
+
 VARIANTS: dict[str, Change] = {
     "as shipped": lambda config: config,
     "no gates": lambda config: replace(config, gated=False, starts=False),
     "no floor": lambda config: replace(config, floored=False),
     "no starting ranks": lambda config: replace(config, starts=False),
+    "no ending ranks": lambda config: replace(config, ends=False),
     "question words": lambda config: replace(config, question_words=True),
     "2 layers": lambda config: replace(config, layers=2),
     "4 layers": lambda config: replace(config, layers=4),
@@ -54,6 +65,7 @@ VARIANTS: dict[str, Change] = {
     "isolated atoms": lambda config: replace(config, contextual=False),
     "no gates stage": without("gates"),
     "no completion stage": without("completion"),
+    "completion first": warmed,
     "no stages": lambda config: replace(config, stages=(replace(STAGES[-1], fall=0.05),)),
     "teacher beside likelihood": weighed(teacher=0.5),
     "teacher alone": weighed(nll=0.0, teacher=1.0),
@@ -62,6 +74,11 @@ VARIANTS: dict[str, Change] = {
     "likelihood and spans alone": weighed(atoms=0.0, quiet=0.0, preserve=0.0),
     "sparse": weighed(sparsity=0.01),
 }
+#: What may matter where the place of the answer is told.
+SAYING = (
+    "as shipped,no floor,no starting ranks,no ending ranks,2 layers,4 layers,10 layers,width 64,width 128,"
+    "isolated atoms,completion first,teacher beside likelihood,teacher alone,sparse"
+)
 MEASURES = ("nll", "first", "token", "hit", "start")
 
 
@@ -71,20 +88,24 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--base", default="smollm2-135m-instruct")
+    parser.add_argument("--recipe", type=Path)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--examples", type=int)
+    parser.add_argument("--validation", type=int, default=1024, help="held-out questions")
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--only", default=",".join(VARIANTS))
+    parser.add_argument("--only", help="by default all; with a recipe, those of SAYING")
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
+    shipped = read_toml(given.recipe, TrainingConfig) if given.recipe else TrainingConfig()
+    names = (given.only or (SAYING if given.recipe else ",".join(VARIANTS))).split(",")
     for seed in map(int, given.seeds.split(",")):
-        for name in given.only.split(","):
-            config = TrainingConfig(
-                steps=given.steps, batch_size=given.batch_size, examples=given.examples, seed=seed,
-                evaluate_every=given.steps,
+        for name in names:
+            config = replace(
+                shipped, steps=given.steps, batch_size=given.batch_size, examples=given.examples, seed=seed,
+                validation=given.validation, evaluate_every=given.steps,
             )  # fmt: skip
             run(name, VARIANTS[name](config), given)
             print(table(given.out), flush=True)

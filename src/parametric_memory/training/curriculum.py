@@ -154,6 +154,7 @@ class TrainingConfig(Table):
         ema: Decay of the averaged weights, which are what is evaluated and shipped; it rises to this from 0.
         save_seconds: Time between checkpoints.
         evaluate_every: Steps between validations.
+        validation: Held-out questions that are validated on.
         log_every: Steps between log lines.
         seed: Of the order, the distractors and the initial weights.
         layers: Adapted layers, counted from the last; more than there are takes all.
@@ -186,6 +187,7 @@ class TrainingConfig(Table):
     ema: float = 0.998
     save_seconds: float = 180.0
     evaluate_every: int = 250
+    validation: int = 1024
     log_every: int = 25
     seed: int = 0
     layers: int = 6

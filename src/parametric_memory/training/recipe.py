@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CALIBRATION_PROMPTS = 128
-#: Held-out questions: how many there are at most, and how many of them are answered greedily.
-HELD_OUT, ANSWERED = 1024, 96
+#: So many of the held-out questions are answered greedily.
+ANSWERED = 96
 #: Most chunks that a document is cut into, to train a document compiler.
 CHUNKS = 8
 
@@ -181,7 +181,7 @@ def prepare(
         network, begun = _begun(init, spec, made)
     learned, completing = _learned(corpus, backend.tokenizer, config)
     held_out = exercises(
-        corpus, some(corpus.validation, HELD_OUT, 0), tokenizer=backend.tokenizer, prompt=config.prompt,
+        corpus, some(corpus.validation, config.validation, 0), tokenizer=backend.tokenizer, prompt=config.prompt,
         contextual=config.contextual, varied=False,
     )  # fmt: skip
     logger.info("training on %d questions, validating on %d", len(learned) - len(completing), len(held_out))
