@@ -71,7 +71,7 @@ class RoutingConfig(Table):
 
     candidates: int = 16
     neighbours: int = 0
-    reranked: int = 16
+    reranked: int = 8
     max_atoms: int = 4
     hops: int = 1
     newest_wins: bool = True

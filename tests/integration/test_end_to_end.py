@@ -42,6 +42,13 @@ def test_a_question_that_no_document_answers_is_declined(memory):
     assert memory.ask("How many moons does Jupiter have?").abstained
 
 
+def test_the_token_router_of_the_package_ranks_what_was_found(memory):
+    assert memory.token_router.reranking is not None
+    route = memory.explain("Which key opens the door of the dye lab?")
+    read = [routed for routed in (*route.selected, *route.rejected) if routed.share is not None]
+    assert read and max(read, key=lambda routed: routed.share).atom == route.selected[0].atom
+
+
 def test_what_is_deleted_is_no_longer_answered(memory):
     question = "Who repairs the looms on Tuesday?"
     assert "Holm" in memory.ask(question).text
