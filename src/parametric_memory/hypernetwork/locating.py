@@ -14,21 +14,21 @@ from parametric_memory.types import Span, TokenGates, TokenShare
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
-#: A token router is not believed to be surer than this that nothing answers.
+#: Where it is less likely than this that something answers, what was found speaks the fainter for it.
 LEAST_ANSWERED = 1e-4
 
 
 def gates_of(found: TokenGates, spans: Sequence[Sequence[Span]]) -> Gates:
     """Return the gates of one route, given what was found in its atoms and where their tokens stand.
 
-    The atoms were chosen to answer, so they speak as loudly as if one of them did; unless it is more likely that none
-    does: the less likely they are, the fainter.
+    The atoms were chosen to answer, so they speak as loudly as if one of them did: that none does was the router's to
+    weigh, when it chose them.
     """
     seen = [shares_at(own, tokens) for own, tokens in zip(spans, found.tokens, strict=True)]
-    answered = max(1.0 - found.nothing, LEAST_ANSWERED)
-    loudness = min(1.0, 2.0 * answered)
+    answered = 1.0 - found.nothing
+    loudness = min(1.0, answered / LEAST_ANSWERED)
     columns = (
-        torch.tensor([[*(share / answered * loudness for share in chain(*column)), 1.0 - loudness]]).log()
+        torch.tensor([[*(share / max(answered, LEAST_ANSWERED) for share in chain(*column)), 1.0 - loudness]]).log()
         for column in zip(*seen, strict=True)
     )
     return Gates(*columns)
