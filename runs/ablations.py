@@ -3,7 +3,7 @@
     .venv/bin/python runs/ablations.py --data DATA --out runs/out/ablations --steps 600 [--seeds 0,1] [--only NAME,…]
 
 Every variant sees the same questions in the same order for as many steps, by the curriculum or by a recipe: that of
-`runs/recipes/told.toml` tells the place of the answer, and shows what matters in saying it (``--only`` of `SAYING`).
+`runs/recipes/told.toml` tells the place of the answer, and shows what matters in saying it (the variants of `SAYING`).
 Prints a Markdown table of measures on documents that were held out, by the averaged weights. Variants that are done are
 not run again.
 """
@@ -76,9 +76,9 @@ VARIANTS: dict[str, Change] = {
 }
 #: What may matter where the place of the answer is told.
 SAYING = (
-    "as shipped,no floor,no starting ranks,no ending ranks,2 layers,4 layers,10 layers,width 64,width 128,"
-    "isolated atoms,completion first,teacher beside likelihood,teacher alone,sparse"
-)
+    "as shipped", "no floor", "no starting ranks", "no ending ranks", "2 layers", "4 layers", "10 layers", "width 64",
+    "width 128", "isolated atoms", "completion first", "teacher beside likelihood", "teacher alone", "sparse",
+)  # fmt: skip
 MEASURES = ("nll", "first", "token", "hit", "start")
 
 
@@ -100,7 +100,7 @@ def main() -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     shipped = read_toml(given.recipe, TrainingConfig) if given.recipe else TrainingConfig()
-    names = (given.only or (SAYING if given.recipe else ",".join(VARIANTS))).split(",")
+    names = given.only.split(",") if given.only else SAYING if given.recipe else VARIANTS
     for seed in map(int, given.seeds.split(",")):
         for name in names:
             config = replace(

@@ -26,9 +26,9 @@ def gates_of(found: TokenGates, spans: Sequence[Sequence[Span]]) -> Gates:
     """
     seen = [shares_at(own, tokens) for own, tokens in zip(spans, found.tokens, strict=True)]
     answered = 1.0 - found.nothing
-    loudness = min(1.0, answered / LEAST_ANSWERED)
+    whole = max(answered, LEAST_ANSWERED)
     columns = (
-        torch.tensor([[*(share / max(answered, LEAST_ANSWERED) for share in chain(*column)), 1.0 - loudness]]).log()
+        torch.tensor([[*(share / whole for share in chain(*column)), 1.0 - answered / whole]]).log()
         for column in zip(*seen, strict=True)
     )
     return Gates(*columns)
