@@ -56,6 +56,7 @@ VARIANTS: dict[str, Change] = {
     "no starting ranks": lambda config: replace(config, starts=False),
     "no ending ranks": lambda config: replace(config, ends=False),
     "question words": lambda config: replace(config, question_words=True),
+    "no dropout": lambda config: replace(config, dropout=0.0),
     "2 layers": lambda config: replace(config, layers=2),
     "4 layers": lambda config: replace(config, layers=4),
     "10 layers": lambda config: replace(config, layers=10),
@@ -76,8 +77,9 @@ VARIANTS: dict[str, Change] = {
 }
 #: What may matter where the place of the answer is told.
 SAYING = (
-    "as shipped", "no floor", "no starting ranks", "no ending ranks", "2 layers", "4 layers", "10 layers", "width 64",
-    "width 128", "isolated atoms", "completion first", "teacher beside likelihood", "teacher alone", "sparse",
+    "as shipped", "no floor", "no starting ranks", "no ending ranks", "no dropout", "2 layers", "4 layers",
+    "10 layers", "width 64", "width 128", "isolated atoms", "completion first", "teacher beside likelihood",
+    "teacher alone", "sparse",
 )  # fmt: skip
 MEASURES = ("nll", "first", "token", "hit", "start")
 

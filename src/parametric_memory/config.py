@@ -176,8 +176,8 @@ class MemoryConfig(Table):
             base model answers, bit for bit as without a memory. ``raise``: an `AbstainedError`.
         unknown: The words of ``unknown``; None lets the bare base model answer then, too.
         document_checkpoint: Folder of a trained document compiler: of memories of documents, and of what is compared.
-        token_router: Folder of a trained token router; None for the one that comes with the package for the key
-            encoder, if there is one, and ``none`` for none: a checkpoint's own gates then find the answer's tokens.
+        token_router: Folder of a token router trained on the memory's key encoder; None for the one in the package,
+            and ``none`` for none: a checkpoint's own gates then find the answer's tokens, if it has gates.
     """
 
     ingest: IngestConfig = field(default_factory=IngestConfig)

@@ -16,7 +16,7 @@ from parametric_memory.ingest import PassageExtractor, RuleExtractor
 from parametric_memory.routing import SentenceTransformerEncoder, SimilarityRouter
 from parametric_memory.testing import HashingKeyEncoder, TinyBackend
 from parametric_memory.testing.backend import BackendConformance
-from parametric_memory.testing.compiler import CompilerConformance, atoms
+from parametric_memory.testing.compiler import FOUND, CompilerConformance, atoms
 from parametric_memory.testing.extractor import ExtractorConformance
 from parametric_memory.testing.key_encoder import KeyEncoderConformance
 from parametric_memory.testing.router import RouterConformance
@@ -125,4 +125,5 @@ class TestHuggingFaceBackend(BackendConformance):
     @pytest.fixture
     def adapter(self, shipped):
         codes = shipped.compile(atoms())
-        return compose(shipped.materialise(codes), rank_gates=shipped.gate("When does it open?", codes).ranks)
+        gates = shipped.gate("When does the library open?", codes, FOUND)
+        return compose(shipped.materialise(codes), rank_gates=gates.ranks)

@@ -26,7 +26,7 @@ from parametric_memory.hypernetwork.locating import gates_of, token_spans
 from parametric_memory.hypernetwork.network import AtomHypernetwork, Gates, directions, features, question_features
 from parametric_memory.hypernetwork.states import batches, pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
-from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, TokenGates, TokenShare
+from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, Span, TokenGates, TokenShare
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
@@ -88,6 +88,11 @@ class HypernetworkCompiler:
         """How far a router may believe the gates, if the checkpoint knows."""
         return self._checkpoint.reranking
 
+    @property
+    def finds(self) -> bool:
+        """Whether it has gates of its own; else it says what a token router finds."""
+        return self._network.config.gate_layers > 0
+
     @torch.inference_mode()
     def compile(self, atoms: Sequence[Atom]) -> list[AtomCode]:
         """Return one code per atom, in order.
@@ -135,19 +140,25 @@ class HypernetworkCompiler:
         """Find which tokens of these atoms answer the question, among all of them at once.
 
         What a token router has `found` in them counts in place of the checkpoint's own gates, unless the base model's
-        tokenizer cannot say where its tokens stand.
+        tokenizer cannot say where its tokens stand. Without gates of its own, such tokens stand nowhere.
 
         Raises:
+            CheckpointError: If it has no gates of its own, and no token router has found anything.
             CorruptAdapterError: If a payload cannot be decoded.
             AdapterMismatchError: If a code was made by another compiler.
         """
         if not codes:
             return TokenGates((), (), 1.0)
         us, tokens = zip(*map(self._decode, codes), strict=True)
-        spans = token_spans(self._tokenizer, tokens)
-        if found is not None and all(map(len, spans)):
-            return replace(found, ranks=self._split_ranks(gates_of(found, spans), [len(own) for own in spans]))
-        lengths = [len(u) for u in us]
+        spans, lengths = token_spans(self._tokenizer, tokens), [len(u) for u in us]
+        if found is not None and (all(map(len, spans)) or not self.finds):
+            placed = [own or [Span(0, 0)] * length for own, length in zip(spans, lengths, strict=True)]
+            return replace(found, ranks=self._split_ranks(gates_of(found, placed), lengths))
+        if not self.finds:
+            raise CheckpointError(
+                f"finding what answers in {len(codes)} atoms: {self.name} has no gates of its own; give the memory a "
+                "token router (token_router=), or a checkpoint that has gates"
+            )
         asked = self._read(question)
         seen = torch.ones(asked.shape[:2], dtype=torch.bool, device=self._device)
         together = torch.cat(us)[None]

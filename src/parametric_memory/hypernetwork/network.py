@@ -46,7 +46,8 @@ class HypernetworkConfig:
         layers: Number of adapted layers.
         width: Width of a code.
         encoder_layers: Self-attention layers over an atom's tokens.
-        gate_layers: Cross-attention layers from atoms' tokens to the question's.
+        gate_layers: Cross-attention layers from atoms' tokens to the question's; 0 if it has no gates of its own, and
+            ranks are weighed by what a token router finds.
         heads: Attention heads of both.
         max_tokens: Longest piece of an atom that is encoded at once; longer atoms are encoded in pieces.
         dropout: Used in training only.
@@ -137,11 +138,12 @@ class AtomHypernetwork(nn.Module):
             self.log_end = nn.Parameter(torch.full((K,), 12.0).log())
         self.probe = nn.Parameter(torch.zeros(K, c.d_in))
         self.floor = nn.Parameter(torch.tensor(-2.0))
-        self.question = nn.Linear((4 if c.question_words else 1) * c.d_model, d)
-        self.cross = nn.ModuleList(_decoder_layer(c) for _ in range(c.gate_layers))
-        self.gate_norm = nn.LayerNorm(d)
-        self.gate = nn.Linear(d, 2)
-        self.nothing = nn.Parameter(torch.zeros(1, 1, d))
+        if c.gate_layers:
+            self.question = nn.Linear((4 if c.question_words else 1) * c.d_model, d)
+            self.cross = nn.ModuleList(_decoder_layer(c) for _ in range(c.gate_layers))
+            self.gate_norm = nn.LayerNorm(d)
+            self.gate = nn.Linear(d, 2)
+            self.nothing = nn.Parameter(torch.zeros(1, 1, d))
         # Facts of the base model, filled in by `calibrate`.
         self.register_buffer("sink", torch.zeros(K, c.d_in))
         self.register_buffer("input_norm", torch.ones(K))
@@ -215,7 +217,7 @@ class AtomHypernetwork(nn.Module):
         return key, probe - (probe * self.sink).sum(dim=-1, keepdim=True) * self.sink
 
     def gates(self, codes: Tensor, mask: Tensor, question: Tensor, question_mask: Tensor) -> Gates:
-        """Find which tokens of a row's atoms answer its question.
+        """Find which tokens of a row's atoms answer its question; a network without ``gate_layers`` cannot.
 
         Args:
             codes: (rows, R, width), the codes of all atoms of a row, one after the other.
@@ -274,32 +276,53 @@ def question_features(states: Mapping[int, Tensor], config: HypernetworkConfig) 
     return features(states, config) if config.question_words else rms(states[config.first_layer])
 
 
-def with_question_words(network: AtomHypernetwork) -> AtomHypernetwork:
-    """Return a network that reads questions as atoms are read, and gates as this one does until it is trained on.
+def grown(network: AtomHypernetwork, config: HypernetworkConfig) -> AtomHypernetwork:
+    """Return a network of other settings that speaks as this one does until it is trained on.
 
-    It is this one, if it does already.
+    It may read questions as atoms are read, have ending ranks, adapt more layers below, drop out more or less, and be
+    without its gates. New layers say nothing yet; it reads atoms where its first layer is then, and `measure_inputs`
+    has to measure what the new ones are given.
+
+    Args:
+        network: It is returned itself if nothing differs.
+        config: What else differs, such as its width, is refused.
+
+    Raises:
+        RuntimeError: If the weights do not fit.
     """
-    config = network.config
-    if config.question_words:
+    own = network.config
+    if own == config:
         return network
-    made = AtomHypernetwork(replace(config, question_words=True))
-    state = network.state_dict()
-    # The first layer's states come last among the features.
-    state["question.weight"] = pad(state["question.weight"], (3 * config.d_model, 0))
+    made = AtomHypernetwork(config)
+    state, new = network.state_dict(), made.state_dict()
+    if not config.gate_layers:
+        state = {name: weights for name, weights in state.items() if name.partition(".")[0] not in _GATES}
+    elif config.question_words and not own.question_words:
+        # The first layer's states come last among the features.
+        state["question.weight"] = pad(state["question.weight"], (3 * config.d_model, 0))
+    if config.ends and not own.ends:
+        state["log_end"] = new["log_end"][config.layers - own.layers :]
+    for name in _PER_LAYER & state.keys():
+        more = new[name][: config.layers - own.layers]
+        state[name] = torch.cat([torch.zeros_like(more) if name in _SILENT else more, state[name]])
     made.load_state_dict(state)
     return made
 
 
-def with_ends(network: AtomHypernetwork) -> AtomHypernetwork:
-    """Return a network with ending ranks that speaks as this one does while their gates are closed.
+def grows(own: HypernetworkConfig, config: HypernetworkConfig) -> bool:
+    """Return whether a network can become one of other settings (see `grown`)."""
+    free = ("layers", "first_layer", "middle_layer", "dropout", "ends", "question_words", "gate_layers")
+    more = (own.layers, own.ends, own.question_words), (config.layers, config.ends, config.question_words)
+    same = replace(config, **{name: getattr(own, name) for name in free}) == own
+    gates = config.gate_layers in {0, own.gate_layers}
+    return same and gates and all(before <= now for before, now in zip(*more, strict=True))
 
-    It is this one, if it has them already.
-    """
-    if network.config.ends:
-        return network
-    made = AtomHypernetwork(replace(network.config, ends=True))
-    made.load_state_dict(made.state_dict() | network.state_dict())
-    return made
+
+#: What a network has once for every adapted layer, lowest first; without the latter, a layer says nothing.
+_PER_LAYER = {"key", "value", "log_key", "log_copy", "log_start", "log_end", "probe", "sink", "input_norm"}
+_SILENT = {"key", "probe"}
+#: What finds, for a question, which tokens answer it.
+_GATES = {"question", "cross", "gate_norm", "gate", "nothing"}
 
 
 def directions(model: nn.Module, ids: Tensor) -> Tensor:
@@ -310,13 +333,17 @@ def directions(model: nn.Module, ids: Tensor) -> Tensor:
     return found
 
 
-def config_for(model: nn.Module, *, layers: int, width: int = 320, **switches: bool) -> HypernetworkConfig:
+def config_for(
+    model: nn.Module, *, layers: int, width: int = 320, dropout: float = 0.1, gate_layers: int = 2, **switches: bool
+) -> HypernetworkConfig:
     """Return the sizes of a hypernetwork that adapts the last `layers` layers' ``down_proj`` of this base model.
 
     Args:
         model: The base model.
         layers: How many layers are adapted.
         width: Of a code.
+        dropout: In training.
+        gate_layers: Of its own gates; 0 if it has none.
         switches: ``gated``, ``floored``, ``starts``, ``ends``, ``question_words`` (see `HypernetworkConfig`).
     """
     d_model, d_in, depth = sizes_of(model)
@@ -329,6 +356,8 @@ def config_for(model: nn.Module, *, layers: int, width: int = 320, **switches: b
         layers=layers,
         width=width,
         heads=heads_for(width),
+        dropout=dropout,
+        gate_layers=gate_layers,
         **switches,
     )
 
@@ -383,7 +412,7 @@ def calibrate(
 def measure_inputs(
     network: Measured, model: nn.Module, targets: Sequence[str], texts: Sequence[Tensor]
 ) -> list[Tensor]:
-    """Fill in the sinks and the norms of what the targets are given, and return it.
+    """Fill in the sinks and the norms of what the targets are given, where they are not known, and return the inputs.
 
     Args:
         network: Changed in place.
@@ -398,13 +427,17 @@ def measure_inputs(
     for ids in texts:
         for target, x in module_inputs(model, ids[None], targets).items():
             inputs[target].append(x)
-    made = []
-    for layer, target in enumerate(targets):
-        sink = inputs[target][0][0]
+    made = [torch.cat([one[1:] for one in inputs[target]]) for target in targets]
+    for layer in unmeasured(network):
+        sink = inputs[targets[layer]][0][0]
         network.sink[layer] = sink / sink.norm()
-        made.append(torch.cat([one[1:] for one in inputs[target]]))
-        network.input_norm[layer] = made[-1].norm(dim=-1).mean()
+        network.input_norm[layer] = made[layer].norm(dim=-1).mean()
     return made
+
+
+def unmeasured(network: Measured) -> list[int]:
+    """Return the adapted layers, by their place, of which a network does not know what they are given."""
+    return [layer for layer, sink in enumerate(network.sink) if not bool(sink.any())]
 
 
 def rms(x: Tensor) -> Tensor:

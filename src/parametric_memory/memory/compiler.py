@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from parametric_memory.backends import HuggingFaceBackend
+from parametric_memory.backends import BUILTIN_KEY_ENCODER, HuggingFaceBackend, resolve_key_encoder
 from parametric_memory.compilers import DistillationCompiler, DocumentCompiler, HypernetworkCompiler
 from parametric_memory.config import IngestConfig, MemoryConfig, PromptConfig
 from parametric_memory.errors import CheckpointError, ConfigError, StoreNotFoundError
@@ -87,9 +87,17 @@ def compiler_for(
 
 
 def token_router_for(
-    compiler: Compiler, key_encoder: str, folder: str, *, config: MemoryConfig, device: str
+    compiler: Compiler,
+    key_encoder: str,
+    folder: str,
+    *,
+    config: MemoryConfig,
+    device: str,
+    cache_dir: str | Path | None = None,
 ) -> TokenRouter | None:
     """Return the token router of a memory's settings; None if there is none, or its compiler has no use for one.
+
+    That of the built-in key encoder serves any other one, too: it reads texts, whatever the keys are.
 
     Args:
         compiler: Of the memory.
@@ -97,14 +105,29 @@ def token_router_for(
         folder: Where that encoder is.
         config: Says which.
         device: Where the token router reads.
+        cache_dir: Where the built-in key encoder is unpacked.
 
     Raises:
-        CheckpointError: If it is not there, or the encoder has other weights than it was trained on.
+        CheckpointError: If it is not there, or the encoder has other weights than it was trained on; if there is none,
+            and the compiler has no gates of its own.
+        BackendError: If the built-in key encoder is needed for it, and not installed.
     """
-    if config.token_router == "none" or not isinstance(compiler, HypernetworkCompiler):
+    if not isinstance(compiler, HypernetworkCompiler):
         return None
-    found = Path(config.token_router) if config.token_router else shipped_token_router(key_encoder)
-    return load_token_router(found, folder, device=device) if found else None
+    if config.token_router == "none":
+        if not compiler.finds:
+            raise CheckpointError(
+                f"opening a memory without a token router: {compiler.name} has no gates of its own, so nothing would "
+                "find the words that answer; leave token_router out, or name a checkpoint that has gates"
+            )
+        return None
+    if config.token_router:
+        return load_token_router(Path(config.token_router), folder, device=device)
+    if own := shipped_token_router(key_encoder):
+        return load_token_router(own, folder, device=device)
+    if (shipped := shipped_token_router(BUILTIN_KEY_ENCODER)) is None:
+        return None
+    return load_token_router(shipped, resolve_key_encoder(BUILTIN_KEY_ENCODER, cache_dir=cache_dir), device=device)
 
 
 def _document_folder(backend: HuggingFaceBackend, given: str | Path | None) -> Path:

@@ -188,7 +188,9 @@ class ParametricMemory:
             compiler=made,
             key_encoder=encoder,
             path=path,
-            token_router=token_router_for(made, str(key_encoder), folder, config=config, device=encoder_device),
+            token_router=token_router_for(
+                made, str(key_encoder), folder, config=config, device=encoder_device, cache_dir=cache_dir
+            ),
             prompt=prompt,
             config=config,
         )

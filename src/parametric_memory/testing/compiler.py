@@ -17,11 +17,19 @@ import pytest
 import torch
 
 from parametric_memory.adapters import compose
-from parametric_memory.errors import AdapterMismatchError, CorruptAdapterError
+from parametric_memory.errors import AdapterMismatchError, CheckpointError, CorruptAdapterError
 from parametric_memory.protocols import Compiler, GatingCompiler
-from parametric_memory.types import Atom, AtomKind, Span
+from parametric_memory.types import Atom, AtomKind, Span, TokenGates, TokenShare
 
 TEXTS = ("The library opens at nine.", "Crab soup is sold on Friday.", "The red room holds 12 people.")
+
+#: What a token router may have found in these texts: that the first one's last word answers.
+FOUND = TokenGates(
+    ranks=(),
+    shares=(0.8, 0.1, 0.0),
+    nothing=0.1,
+    tokens=((TokenShare(Span(21, 25), 0.8, 0.8, 0.8),), (TokenShare(Span(21, 27), 0.1, 0.1, 0.1),), ()),
+)
 
 
 def atoms() -> list[Atom]:
@@ -83,11 +91,19 @@ class CompilerConformance:
             with pytest.raises(CorruptAdapterError):
                 compiler.materialise([replace(code, payload=payload)])
 
-    def test_gates_have_one_weight_per_rank_and_share_one_probability(self, compiler: Compiler) -> None:
+    @pytest.mark.parametrize("found", [None, FOUND], ids=["by itself", "by a token router"])
+    def test_gates_have_one_weight_per_rank_and_share_one_probability(
+        self, compiler: Compiler, found: TokenGates | None
+    ) -> None:
         if not isinstance(compiler, GatingCompiler):
             pytest.skip("this compiler has no gates")
         codes = compiler.compile(atoms())
-        gates = compiler.gate("When does the library open?", codes)
+        try:
+            gates = compiler.gate("When does the library open?", codes, found)
+        except CheckpointError:
+            if found is not None:
+                raise
+            pytest.skip("this compiler finds nothing by itself")
         for adapter, ranks in zip(compiler.materialise(codes), gates.ranks, strict=True):
             assert all(factors.rank == len(ranks) for factors in adapter.factors.values())
         assert sum(gates.shares) + gates.nothing == pytest.approx(1, abs=1e-3)

@@ -159,6 +159,8 @@ class TrainingConfig(Table):
         seed: Of the order, the distractors and the initial weights.
         layers: Adapted layers, counted from the last; more than there are takes all.
         width: Width of a code, or of a document compiler's latents.
+        dropout: Of an atom compiler's features and layers.
+        gate_layers: Of an atom compiler's own gates; 0 if it is to have none, and to say what a token router finds.
         rank: Of a document compiler's adapters.
         gated: Continuing ranks are weighed by the gates (see `HypernetworkConfig`).
         floored: They keep a floor.
@@ -192,6 +194,8 @@ class TrainingConfig(Table):
     seed: int = 0
     layers: int = 6
     width: int = 320
+    dropout: float = 0.1
+    gate_layers: int = 2
     rank: int = 8
     gated: bool = True
     floored: bool = True
@@ -207,19 +211,24 @@ class TrainingConfig(Table):
 
     def __post_init__(self) -> None:
         """Take the shipped stages of the compiler, and refuse those that it cannot learn from."""
-        if self.compiler != "document":
-            return
-        if self.stages == STAGES:
+        if self.compiler == "document" and self.stages == STAGES:
             object.__setattr__(self, "stages", DOCUMENT_STAGES)
-        if gates := [stage.name for stage in self.stages if stage.weights.span or stage.weights.atoms]:
-            raise ConfigError(
-                f"the curriculum of a document compiler: the stages {gates} weigh span or atoms, which are learned by "
-                "gates, and it has none; weigh teacher or nll"
-            )
-        if self.gates != "own":
+        if self.compiler == "document" and self.gates != "own":
             raise ConfigError(
                 f'training a document compiler: gates = "{self.gates}" weighs the ranks of atoms, and it has none; '
                 "leave gates out"
+            )
+        if self.compiler == "hypernetwork" and not self.gate_layers and self.gates == "own":
+            raise ConfigError(
+                "training a compiler without gates of its own (gate_layers = 0): its ranks cannot be weighed by them; "
+                'take gates = "router" or "told"'
+            )
+        gateless = self.compiler == "document" or not self.gate_layers
+        gates = [stage.name for stage in self.stages if stage.weights.span or stage.weights.atoms]
+        if gateless and gates:
+            raise ConfigError(
+                f"the curriculum of a {self.compiler} compiler without gates: the stages {gates} weigh span or atoms, "
+                "which are learned by gates; weigh teacher or nll"
             )
 
     @property

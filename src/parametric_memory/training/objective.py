@@ -50,19 +50,20 @@ class Objective(nn.Module):
 
         Returns:
             ``total``, which is to be lowered; the terms by their names in `Weights`; and the measures ``first`` and
-            ``token`` (shares of right tokens), ``hit`` and ``start`` (see `gate_hits`); NaN where nothing counts.
+            ``token`` (shares of right tokens), and of its own gates ``hit`` and ``start`` (see `gate_hits`); NaN where
+            nothing counts.
         """
         codes, present, tokens = self._encode(batch, states)
-        gates = self._gates(codes, present, batch, states)
-        counted = batch.spanned & ~batch.unanswered
-        hit, start = gate_hits(gates, batch.inside, batch.start, rows=counted)
-        terms = {
-            "span": span_nll(gates, batch.inside, batch.start, rows=batch.spanned),
-            "atoms": atom_nll(gates, batch.evidence),
-        }
-        measures = {"hit": hit, "start": start}
+        gates = states.gates
+        terms: dict[str, Tensor] = {}
+        measures: dict[str, Tensor] = {}
+        if self.network.config.gate_layers:
+            own = self._gates(codes, present, batch, states)
+            terms, measures = _found(own, batch)
+            gates = gates or own
         if weights.answers:
-            adapted = self._answer(batch, states, codes, present, tokens, states.gates or gates)
+            assert gates is not None, "a network without gates is trained on what is told or found"
+            adapted = self._answer(batch, states, codes, present, tokens, gates)
             terms |= self._student.terms(batch, states, weights, adapted, told)
             if weights.sparsity:
                 terms["sparsity"] = rank_norm(adapted.factors, _ranks(present))
@@ -117,6 +118,17 @@ class Objective(nn.Module):
         self, batch: Batch, states: States, codes: Tensor, present: Tensor, tokens: Tensor, gates: Gates
     ) -> Adapted:
         return self._student.answer(batch, states, self._factors(batch, codes, present, tokens, gates))
+
+
+def _found(gates: Gates, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the terms of a network's own gates, and how often they are right."""
+    counted = batch.spanned & ~batch.unanswered
+    hit, start = gate_hits(gates, batch.inside, batch.start, rows=counted)
+    terms = {
+        "span": span_nll(gates, batch.inside, batch.start, rows=batch.spanned),
+        "atoms": atom_nll(gates, batch.evidence),
+    }
+    return terms, {"hit": hit, "start": start}
 
 
 def _ranks(present: Tensor) -> Tensor:

@@ -29,9 +29,10 @@ from parametric_memory.hypernetwork.network import (
     HypernetworkConfig,
     calibrate,
     config_for,
+    grown,
+    grows,
     measure_inputs,
-    with_ends,
-    with_question_words,
+    unmeasured,
 )
 from parametric_memory.hypernetwork.states import layers_of
 from parametric_memory.routing.span_router import load_token_router, shipped_token_router
@@ -124,20 +125,20 @@ class Run:
         self.trainer.begin()
 
     def calibrate(self) -> None:
-        """Give a new network what it must know of its base model; one from a checkpoint knows it."""
-        if self.init is None:
-            items = self.trainer.lessons.exercises.items
-            answered = [item for item in items if item.answer and item.example.places]
-            some = random.Random(self.config.seed).sample(answered, min(CALIBRATION_PROMPTS, len(answered)))
-            prompts = [torch.tensor(item.prompt) for item in some]
-            answers = [torch.tensor(item.answer) for item in some]
-            network, model = self.trainer.network, self.backend.model
-            if isinstance(network, DocumentHypernetwork):
-                measure_inputs(
-                    network, model, self.spec.targets, [torch.cat(pair) for pair in zip(prompts, answers, strict=True)]
-                )
-            else:
-                calibrate(network, model, self.spec.targets, prompts, answers)
+        """Give a network what it must know of its base model; one from a checkpoint knows it, but for new layers."""
+        network, model = self.trainer.network, self.backend.model
+        if not unmeasured(network):
+            return
+        items = self.trainer.lessons.exercises.items
+        answered = [item for item in items if item.answer and item.example.places]
+        some = random.Random(self.config.seed).sample(answered, min(CALIBRATION_PROMPTS, len(answered)))
+        prompts = [torch.tensor(item.prompt) for item in some]
+        answers = [torch.tensor(item.answer) for item in some]
+        if self.init is None and isinstance(network, AtomHypernetwork):
+            calibrate(network, model, self.spec.targets, prompts, answers)
+        else:
+            texts = [torch.cat(pair) for pair in zip(prompts, answers, strict=True)]
+            measure_inputs(network, model, self.spec.targets, texts)
 
     def scorer(self, score: Score) -> Callable[[Network], dict[str, float]]:
         """Return what scores a network's greedy answers to held-out questions."""
@@ -246,7 +247,8 @@ def _new(model: Any, spec: AdapterSpec, config: TrainingConfig) -> Network:
     if config.compiler == "document":
         return DocumentHypernetwork(document_config_for(model, layers=layers, rank=config.rank, width=config.width))
     switches = {name: getattr(config, name) for name in ("gated", "floored", "starts", "ends", "question_words")}
-    return AtomHypernetwork(config_for(model, layers=layers, width=config.width, **switches))
+    sizes = {name: getattr(config, name) for name in ("width", "dropout", "gate_layers")}
+    return AtomHypernetwork(config_for(model, layers=layers, **sizes, **switches))
 
 
 def _learned(corpus: Corpus, tokenizer: Any, config: TrainingConfig) -> tuple[Exercises, list[int]]:
@@ -298,9 +300,12 @@ def _begun(init: Path, spec: AdapterSpec, config: NetworkConfig) -> tuple[Networ
     """
     found = load_checkpoint(init)
     network = found.network
-    if isinstance(network, AtomHypernetwork) and isinstance(config, HypernetworkConfig):
-        network = with_question_words(network) if config.question_words else network
-        network = with_ends(network) if config.ends else network
+    if (
+        isinstance(network, AtomHypernetwork)
+        and isinstance(config, HypernetworkConfig)
+        and grows(network.config, config)
+    ):
+        network = grown(network, config)
     if found.spec.base_fingerprint != spec.base_fingerprint or network.config != config:
         raise CheckpointError(
             f"beginning with {init}: it is for {found.spec.base_model} ({found.spec.base_fingerprint}) with "

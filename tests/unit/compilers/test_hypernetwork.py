@@ -7,9 +7,9 @@ import torch
 from parametric_memory.adapters import compose, inject, spec_for
 from parametric_memory.compilers import HypernetworkCompiler, hypernetwork
 from parametric_memory.config import PromptConfig
-from parametric_memory.errors import AdapterMismatchError, CompilationError, CorruptAdapterError
+from parametric_memory.errors import AdapterMismatchError, CheckpointError, CompilationError, CorruptAdapterError
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
-from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
+from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for, grown
 from parametric_memory.testing import tiny_model
 from parametric_memory.types import Atom, AtomKind, Span, TokenGates, TokenShare
 
@@ -191,3 +191,26 @@ def test_a_checkpoint_of_another_base_model_is_refused(compiler):
     model, tokenizer = tiny_model(seed=1, layers=4)
     with pytest.raises(AdapterMismatchError, match="trained on tiny"):
         HypernetworkCompiler(model, tokenizer, compiler.checkpoint, fingerprint="another")
+
+
+def test_without_gates_of_its_own_it_says_what_a_token_router_found_and_asks_for_one(compiler):
+    atoms = [atom("Ada is here.", number=0), atom("Bob is there.", number=1)]
+    config = replace(compiler.checkpoint.network.config, gate_layers=0)
+    checkpoint = replace(compiler.checkpoint, network=grown(compiler.checkpoint.network, config).eval())
+    gateless = HypernetworkCompiler(*tiny_model(layers=4), checkpoint, fingerprint=compiler.spec.base_fingerprint)
+    codes, found = gateless.compile(atoms), found_in(atoms, ["here", None])
+    assert compiler.finds and not gateless.finds
+    assert gateless.gate("Where is Ada?", codes, found) == compiler.gate("Where is Ada?", codes, found)
+    with pytest.raises(CheckpointError, match="token router"):
+        gateless.gate("Where is Ada?", codes)
+
+
+def test_without_gates_of_its_own_tokens_that_do_not_say_where_they_stand_are_no_answer(compiler, monkeypatch):
+    atoms = [atom("Ada is here.", number=0), atom("Bob is there.", number=1)]
+    codes, found = compiler.compile(atoms), found_in(atoms, ["here", None])
+    told = compiler.gate("Where is Ada?", codes, found).ranks
+    spans = hypernetwork.token_spans
+    monkeypatch.setattr(hypernetwork, "token_spans", lambda *given: [spans(*given)[0], []])
+    monkeypatch.setattr(HypernetworkCompiler, "finds", False)
+    first, second = compiler.gate("Where is Ada?", codes, found).ranks
+    assert first == told[0] and max(second) <= max(told[1])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,9 +10,11 @@ from parametric_memory.hypernetwork.network import (
     config_for,
     directions,
     features,
+    grown,
+    grows,
+    measure_inputs,
     question_features,
-    with_ends,
-    with_question_words,
+    unmeasured,
 )
 from parametric_memory.hypernetwork.states import module_inputs, states_at
 from parametric_memory.testing import tiny_model
@@ -58,7 +62,7 @@ def test_gates_folded_in_make_the_same_update_with_one_starting_rank(network, mo
 def test_ending_ranks_have_their_tokens_keys_and_say_that_the_turn_ends(network, model):
     ids = torch.randint(3, 60, (1, 7))
     u, tokens, ending = codes(network, model, ids)[0], directions(model, ids[0]), directions(model, torch.tensor(5))
-    ended = with_ends(network).eval()
+    ended = grown(network, replace(network.config, ends=True)).eval()
     with torch.no_grad():
         ended.log_end.copy_(torch.tensor([0.5, 1.5]))
     gates = torch.rand(21)
@@ -79,8 +83,8 @@ def test_ending_ranks_have_their_tokens_keys_and_say_that_the_turn_ends(network,
 
 
 def test_a_network_that_begins_to_end_answers_speaks_as_before_while_its_gates_do_not_say_where(network):
-    ended = with_ends(network)
-    assert with_ends(ended) is ended
+    ended = grown(network, replace(network.config, ends=True))
+    assert grown(ended, ended.config) is ended
     inside, start = (torch.rand(2, 5).log() for _ in range(2))
     gates = Gates(inside, start)
     weights = ended.rank_gates(gates)
@@ -147,7 +151,7 @@ def test_padding_changes_neither_codes_nor_gates(network, model):
 def test_a_network_that_begins_to_read_words_of_questions_gates_as_before_and_learns_from_them(network, model):
     ids, asked = torch.randint(3, 60, (1, 6)), torch.randint(3, 60, (1, 5))
     present, seen = torch.ones(1, 6, dtype=torch.bool), torch.ones(1, 5, dtype=torch.bool)
-    widened = with_question_words(network).eval()
+    widened = grown(network, replace(network.config, question_words=True)).eval()
     c = widened.config
     states = states_at(model, asked, seen, (0, c.middle_layer, c.first_layer))
     atoms = codes(network, model, ids)
@@ -156,6 +160,40 @@ def test_a_network_that_begins_to_read_words_of_questions_gates_as_before_and_le
     torch.testing.assert_close(now.inside, before.inside, rtol=1e-4, atol=1e-4)
     now.inside[0, 0].backward()
     assert widened.question.weight.grad[:, : 3 * c.d_model].abs().max() > 0
+
+
+def test_a_network_that_gets_more_layers_says_in_them_nothing_and_in_the_others_what_it_said(network, model):
+    wider = config_for(model, layers=3, width=16, gate_layers=0, dropout=0.0)
+    ids = torch.randint(3, 60, (1, 7))
+    u, tokens = codes(network, model, ids)[0], directions(model, ids[0])
+    more = grown(network, wider).eval()
+    assert more.config == wider and not any(
+        name.startswith(("cross", "gate", "question")) for name in more.state_dict()
+    )
+    new, *others = more.factors(u, tokens)
+    assert not bool((new.B @ new.A).any())
+    for before, now in zip(network.factors(u, tokens), others, strict=True):
+        assert torch.equal(before.A, now.A) and torch.equal(before.B, now.B)
+    new.A.sum().backward()
+    assert bool(more.key.grad[0].any()) and bool(more.probe.grad[0].any())
+
+
+def test_of_a_grown_network_only_what_new_layers_are_given_is_measured(network, model):
+    more = grown(network, config_for(model, layers=3, width=16))
+    assert unmeasured(network) == [] and unmeasured(more) == [0]
+    measure_inputs(more, model, ["model.layers.1.mlp.down_proj", *TARGETS], [torch.randint(3, 60, (9,))])
+    assert unmeasured(more) == [] and torch.equal(more.sink[1:], network.sink)
+    assert torch.equal(more.input_norm[1:], network.input_norm)
+    torch.testing.assert_close(more.sink[0].norm(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize(
+    "change", [{"width": 32}, {"layers": 1}, {"gated": False}, {"gate_layers": 1}, {"encoder_layers": 3}]
+)
+def test_a_network_does_not_become_what_it_would_have_to_unlearn_for(network, change):
+    assert grows(network.config, network.config)
+    assert not grows(network.config, replace(network.config, **change))
+    assert not grows(replace(network.config, ends=True), network.config)
 
 
 def test_when_nothing_answers_every_gate_closes(network):

@@ -7,8 +7,8 @@ import torch
 
 from parametric_memory.adapters import dense, spec_for
 from parametric_memory.adapters.spec import fingerprint
-from parametric_memory.backends import HuggingFaceBackend
-from parametric_memory.compilers import DistillationCompiler, DocumentCompiler
+from parametric_memory.backends import BUILTIN_KEY_ENCODER, HuggingFaceBackend
+from parametric_memory.compilers import DistillationCompiler, DocumentCompiler, HypernetworkCompiler
 from parametric_memory.config import (
     DistillationConfig,
     GenerationConfig,
@@ -20,7 +20,9 @@ from parametric_memory.config import (
 from parametric_memory.errors import AdapterMismatchError, CheckpointError, ConfigError
 from parametric_memory.hypernetwork.checkpoint import Checkpoint, save_checkpoint
 from parametric_memory.hypernetwork.document import DocumentHypernetwork, document_config_for
+from parametric_memory.hypernetwork.network import AtomHypernetwork, config_for
 from parametric_memory.memory import ParametricMemory
+from parametric_memory.memory import compiler as choosing
 from parametric_memory.memory import memory as rooms
 from parametric_memory.memory.compiler import compiler_kind, token_router_for
 from parametric_memory.routing import span_router
@@ -157,9 +159,27 @@ def test_a_memory_of_atoms_has_the_token_router_of_its_key_encoder_or_the_one_it
         return token_router_for(compiler, name, encoder, config=MemoryConfig(**settings), device="cpu")
 
     assert found().name == load_token_router(folder, encoder).name
-    assert found(name="other keys") is None
     assert found(token_router="none") is None
     assert found(name="other keys", token_router=str(folder)).name == found().name
     assert found(compiler=object()) is None
     with pytest.raises(CheckpointError, match="pmem train router"):
         found(token_router=str(folder.parent / "nowhere"))
+
+
+def test_the_built_in_token_router_serves_every_key_encoder(token_router, parts, tmp_path, monkeypatch):
+    folder, encoder = token_router
+    folder.rename(folder.parent / BUILTIN_KEY_ENCODER)
+    config = folder.parent / BUILTIN_KEY_ENCODER / "config.json"
+    config.write_text(config.read_text().replace("tiny keys", BUILTIN_KEY_ENCODER))
+    monkeypatch.setattr(choosing, "resolve_key_encoder", lambda name, **_: {BUILTIN_KEY_ENCODER: encoder}[name])
+    found = token_router_for(parts["compiler"], "other keys", "elsewhere", config=MemoryConfig(), device="cpu")
+    assert found.read("Who?", []).nothing == 1.0
+
+
+def test_a_compiler_without_gates_takes_a_token_router(parts):
+    backend = parts["backend"]
+    network = AtomHypernetwork(config_for(backend.model, layers=2, width=16, gate_layers=0))
+    checkpoint = Checkpoint(network, parts["compiler"].spec, PromptConfig(), digest="gateless")
+    compiler = HypernetworkCompiler(backend.model, backend.tokenizer, checkpoint, fingerprint=backend.fingerprint)
+    with pytest.raises(CheckpointError, match="no gates of its own"):
+        token_router_for(compiler, "tiny keys", "", config=MemoryConfig(token_router="none"), device="cpu")

@@ -65,3 +65,18 @@ def test_a_recipe_file_holds_stages_and_their_weights(tmp_path):
     path.write_text("[[stages]]\nname = 'gates'\nsteps = 2\ntypo = 1\n[stages.weights]\nspan = 1.0\n")
     with pytest.raises(ConfigError, match="typo"):
         read_toml(path, TrainingConfig)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({}, "cannot be weighed"),
+        ({"gates": "router"}, "learned by gates"),
+        ({"gates": "router", "stages": (Stage(name="mine", steps=1, weights=Weights(nll=1.0, span=0.1)),)}, "'mine'"),
+    ],
+)
+def test_a_compiler_without_gates_of_its_own_learns_from_others_and_not_to_find(wrong, says):
+    with pytest.raises(ConfigError, match=says):
+        TrainingConfig(gate_layers=0, **wrong)
+    said = (Stage(name="saying", steps=1, weights=Weights(nll=1.0)),)
+    assert TrainingConfig(gate_layers=0, gates="told", stages=said).total_steps == 4000

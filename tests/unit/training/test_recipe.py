@@ -11,6 +11,7 @@ import torch
 
 from parametric_memory.errors import CheckpointError, TrainingError
 from parametric_memory.hypernetwork.checkpoint import load_checkpoint
+from parametric_memory.hypernetwork.network import unmeasured
 from parametric_memory.testing import tiny_model
 from parametric_memory.training import (
     ReaderConfig,
@@ -81,6 +82,19 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(folders, tmp_path):
     ended = prepare(data, tmp_path / "ended", base, replace(CONFIG, ends=True, gates="told"), init=first)
     assert ended.trainer.network.config.ends
     assert torch.equal(ended.trainer.network.key, expected["key"])
+    deeper = replace(
+        CONFIG,
+        layers=CONFIG.layers + 1,
+        gate_layers=0,
+        gates="told",
+        stages=(Stage(name="saying", steps=3, weights=Weights(nll=1.0)),),
+    )
+    more = prepare(data, tmp_path / "deeper", base, deeper, init=first)
+    assert unmeasured(more.trainer.network) == [0]
+    more.begin()
+    assert unmeasured(more.trainer.network) == [] and torch.equal(more.trainer.network.key[1:], expected["key"])
+    assert torch.equal(more.trainer.network.probe[0], torch.zeros_like(expected["probe"][0]))
+    assert more.trainer.try_step(0) > 0
     with pytest.raises(CheckpointError, match="same base model, layers and width"):
         prepare(data, tmp_path / "third", base, replace(CONFIG, width=32), init=first)
 
