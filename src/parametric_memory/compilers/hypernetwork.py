@@ -22,11 +22,11 @@ from parametric_memory.compilers.checks import failure, refuse_empty, refuse_for
 from parametric_memory.errors import CheckpointError, CorruptAdapterError
 from parametric_memory.hypernetwork.chat import end_of_turn, prompt_ids
 from parametric_memory.hypernetwork.checkpoint import Checkpoint
-from parametric_memory.hypernetwork.locating import gates_of, token_spans
+from parametric_memory.hypernetwork.locating import gates_of, placed, token_spans
 from parametric_memory.hypernetwork.network import AtomHypernetwork, Gates, directions, features, question_features
 from parametric_memory.hypernetwork.states import batches, pad, states_at
 from parametric_memory.hypernetwork.windows import Window, atom_ids, windows
-from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, Span, TokenGates, TokenShare
+from parametric_memory.types import AdapterSpec, Atom, AtomAdapter, AtomCode, LoraFactors, TokenGates, TokenShare
 
 Tokenizer: TypeAlias = Any  # transformers' tokenizers share no public type
 
@@ -152,8 +152,7 @@ class HypernetworkCompiler:
         us, tokens = zip(*map(self._decode, codes), strict=True)
         spans, lengths = token_spans(self._tokenizer, tokens), [len(u) for u in us]
         if found is not None and (all(map(len, spans)) or not self.finds):
-            placed = [own or [Span(0, 0)] * length for own, length in zip(spans, lengths, strict=True)]
-            return replace(found, ranks=self._split_ranks(gates_of(found, placed), lengths))
+            return replace(found, ranks=self._split_ranks(gates_of(found, placed(spans, lengths)), lengths))
         if not self.finds:
             raise CheckpointError(
                 f"finding what answers in {len(codes)} atoms: {self.name} has no gates of its own; give the memory a "

@@ -53,6 +53,11 @@ def shares_at(spans: Sequence[Span], found: Sequence[TokenShare]) -> tuple[list[
     return inside, start, after
 
 
+def placed(spans: Sequence[Sequence[Span]], lengths: Sequence[int]) -> list[Sequence[Span]]:
+    """Return where the tokens of atoms stand; those of an atom that do not say, so many of them, stand nowhere."""
+    return [own or [Span(0, 0)] * length for own, length in zip(spans, lengths, strict=True)]
+
+
 def token_spans(tokenizer: Tokenizer, tokens: Sequence[Tensor]) -> list[list[Span]]:
     """Return where each token of atoms' texts stands in the text; nothing for an atom whose tokens do not say.
 

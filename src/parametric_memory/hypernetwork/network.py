@@ -277,7 +277,7 @@ def question_features(states: Mapping[int, Tensor], config: HypernetworkConfig) 
 
 
 def grown(network: AtomHypernetwork, config: HypernetworkConfig) -> AtomHypernetwork:
-    """Return a network of other settings that speaks as this one does until it is trained on.
+    """Return a network of other settings that makes of the same codes what this one does, until it is trained on.
 
     It may read questions as atoms are read, have ending ranks, adapt more layers below, drop out more or less, and be
     without its gates. New layers say nothing yet; it reads atoms where its first layer is then, and `measure_inputs`

@@ -114,20 +114,23 @@ def token_router_for(
     """
     if not isinstance(compiler, HypernetworkCompiler):
         return None
-    if config.token_router == "none":
-        if not compiler.finds:
-            raise CheckpointError(
-                f"opening a memory without a token router: {compiler.name} has no gates of its own, so nothing would "
-                "find the words that answer; leave token_router out, or name a checkpoint that has gates"
-            )
-        return None
+    if (found := _token_router_folder(key_encoder, config)) is not None:
+        if found == shipped_token_router(BUILTIN_KEY_ENCODER):
+            folder = resolve_key_encoder(BUILTIN_KEY_ENCODER, cache_dir=cache_dir)
+        return load_token_router(found, folder, device=device)
+    if not compiler.finds:
+        raise CheckpointError(
+            f"opening a memory without a token router: {compiler.name} has no gates of its own, so nothing would find "
+            "the words that answer; leave token_router out, or name a checkpoint that has gates"
+        )
+    return None
+
+
+def _token_router_folder(key_encoder: str, config: MemoryConfig) -> Path | None:
+    """Return the folder of the token router that is told, or else of one that comes with the package, if any."""
     if config.token_router:
-        return load_token_router(Path(config.token_router), folder, device=device)
-    if own := shipped_token_router(key_encoder):
-        return load_token_router(own, folder, device=device)
-    if (shipped := shipped_token_router(BUILTIN_KEY_ENCODER)) is None:
-        return None
-    return load_token_router(shipped, resolve_key_encoder(BUILTIN_KEY_ENCODER, cache_dir=cache_dir), device=device)
+        return Path(config.token_router) if config.token_router != "none" else None
+    return shipped_token_router(key_encoder) or shipped_token_router(BUILTIN_KEY_ENCODER)
 
 
 def _document_folder(backend: HuggingFaceBackend, given: str | Path | None) -> Path:

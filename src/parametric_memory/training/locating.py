@@ -5,14 +5,14 @@ Ranks that are weighed by it learn to say an answer and not to find it: finding 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from parametric_memory.errors import TrainingError
-from parametric_memory.hypernetwork.locating import gates_of, token_spans
+from parametric_memory.hypernetwork.locating import gates_of, placed, token_spans
 from parametric_memory.hypernetwork.network import Gates
 from parametric_memory.routing.span_router import SpanRouter
 from parametric_memory.training.batches import Batch
@@ -64,7 +64,7 @@ class Found:
             )
         self._router, self._corpus, self._exercises, self._tokenizer = router, corpus, exercises, tokenizer
         self._completing = frozenset(completing)
-        self._spans: dict[int, list[Span]] = {}
+        self._spans: dict[int, Sequence[Span]] = {}
 
     def __call__(self, batch: Batch) -> Gates:
         """Return the gates of a batch, on its device."""
@@ -94,8 +94,8 @@ class Found:
         """Learn where the tokens of atoms stand; those that do not say stand nowhere."""
         new = sorted(atoms - self._spans.keys())
         ids = [self._exercises.ids[atom] for atom in new]
-        for atom, own, spans in zip(new, ids, token_spans(self._tokenizer, list(map(torch.tensor, ids))), strict=True):
-            self._spans[atom] = spans or [Span(0, 0)] * len(own)
+        spans = token_spans(self._tokenizer, list(map(torch.tensor, ids)))
+        self._spans |= zip(new, placed(spans, list(map(len, ids))), strict=True)
 
 
 def _columns(gates: Gates) -> tuple[Tensor, Tensor, Tensor]:
